@@ -1,0 +1,53 @@
+import { toArrayBuffer, type Pointer } from "bun:ffi";
+import type { Memory } from "../src/base/memory.ts";
+import { errno, libc, SystemError } from "./libc.ts";
+
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_ANONYMOUS = 0x20;
+const MAP_POPULATE = 0x8000;
+const PAGE_BYTES = 4096;
+
+// mmap says MAP_FAILED, (void *)-1, which arrives as the largest 64-bit number.
+const failed = (address: number): boolean => address < 0 || address > 2 ** 63;
+
+const viewOf = (address: number, lengthBytes: number): Memory => {
+  // Without a finalizer Bun leaves the memory alone when the ArrayBuffer is collected.
+  const buffer = toArrayBuffer(address as Pointer, 0, lengthBytes);
+  return { bytes: new Uint8Array(buffer), view: new DataView(buffer), address, lengthBytes };
+};
+
+/** Zeroed memory at a page boundary that lives until `freeMemory`, for the kernel and for JavaScript. */
+export function allocateMemory(lengthBytes: number): Memory {
+  const size = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
+  const address = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) as number;
+  if (failed(address)) throw new SystemError(`cannot allocate ${size} bytes`, errno());
+  return viewOf(address, size);
+}
+
+/** Gives memory back. Its views must not be used again. */
+export function freeMemory(memory: Memory): void {
+  libc.munmap(memory.address, memory.lengthBytes);
+}
+
+/** Maps what a socket shares with the kernel (a packet ring) for reading and writing. */
+export function mapShared(fd: number, lengthBytes: number): Memory {
+  const address = libc.mmap(0, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0) as number;
+  if (failed(address)) throw new SystemError(`cannot map ${lengthBytes} bytes of descriptor ${fd}`, errno());
+  return viewOf(address, lengthBytes);
+}
+
+/**
+ * Maps a part of a file for system calls to copy from, and returns its address, or 0 where that cannot be done.
+ * There is no view of it on purpose: see `BlockStorage.lend`.
+ */
+export function mapFile(fd: number, offsetBytes: number, lengthBytes: number): number {
+  const address = libc.mmap(0, lengthBytes, PROT_READ, MAP_SHARED, fd, offsetBytes) as number;
+  return failed(address) ? 0 : address;
+}
+
+export function unmap(address: number, lengthBytes: number): void {
+  libc.munmap(address, lengthBytes);
+}
