@@ -10,8 +10,8 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_POPULATE = 0x8000;
 const PAGE_BYTES = 4096;
 
-// mmap says MAP_FAILED, (void *)-1, which arrives as the largest 64-bit number.
-const failed = (address: number): boolean => address < 0 || address > 2 ** 63;
+// mmap says MAP_FAILED, (void *)-1, which arrives as the largest 64-bit number, a bigint.
+const failed = (address: number | bigint): boolean => typeof address === "bigint";
 
 const viewOf = (address: number, lengthBytes: number): Memory => {
   // Without a finalizer Bun leaves the memory alone when the ArrayBuffer is collected.
@@ -22,9 +22,9 @@ const viewOf = (address: number, lengthBytes: number): Memory => {
 /** Zeroed memory at a page boundary that lives until `freeMemory`, for the kernel and for JavaScript. */
 export function allocateMemory(lengthBytes: number): Memory {
   const size = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
-  const address = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) as number;
+  const address = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (failed(address)) throw new SystemError(`cannot allocate ${size} bytes`, errno());
-  return viewOf(address, size);
+  return viewOf(Number(address), size);
 }
 
 /** Gives memory back. Its views must not be used again. */
@@ -34,9 +34,9 @@ export function freeMemory(memory: Memory): void {
 
 /** Maps what a socket shares with the kernel (a packet ring) for reading and writing. */
 export function mapShared(fd: number, lengthBytes: number): Memory {
-  const address = libc.mmap(0, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0) as number;
+  const address = libc.mmap(0, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
   if (failed(address)) throw new SystemError(`cannot map ${lengthBytes} bytes of descriptor ${fd}`, errno());
-  return viewOf(address, lengthBytes);
+  return viewOf(Number(address), lengthBytes);
 }
 
 /**
@@ -44,8 +44,8 @@ export function mapShared(fd: number, lengthBytes: number): Memory {
  * There is no view of it on purpose: see `BlockStorage.lend`.
  */
 export function mapFile(fd: number, offsetBytes: number, lengthBytes: number): number {
-  const address = libc.mmap(0, lengthBytes, PROT_READ, MAP_SHARED, fd, offsetBytes) as number;
-  return failed(address) ? 0 : address;
+  const address = libc.mmap(0, lengthBytes, PROT_READ, MAP_SHARED, fd, offsetBytes);
+  return failed(address) ? 0 : Number(address);
 }
 
 export function unmap(address: number, lengthBytes: number): void {
