@@ -3,16 +3,13 @@
  * consola's coloured lines; elsewhere one line per message with a time stamp.
  */
 import { createConsola, LogLevels, type ConsolaReporter, type LogObject } from "consola";
+import { printable } from "./printable.ts";
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** What the line of a message begins with, by consola's type of it. */
 const LINE_NAMES: Record<string, string> = { fatal: "error", log: "info", success: "info", ready: "info" };
-
-// Control and line-separating characters, which let text from the wire forge a line or drive a terminal.
-// oxlint-disable-next-line no-control-regex
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 
 /** The text of an error with that of its causes; the stack too where asked for. */
 function errorText(error: Error, withStack: boolean): string {
@@ -28,9 +25,7 @@ function argumentText(argument: unknown, withStack: boolean): string {
 /** One message as one line without its newline, whatever it holds: `2026-01-31T12:00:00.000Z warn text`. */
 export function formatLogLine(entry: Pick<LogObject, "date" | "type" | "args">, withStack = false): string {
   const text = entry.args.map((argument) => argumentText(argument, withStack)).join(" ");
-  const line = text.replace(/\s*\n\s*/g, " | ").replace(UNPRINTABLE, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
+  const line = printable(text.replace(/\s*\n\s*/g, " | "));
   return `${entry.date.toISOString()} ${LINE_NAMES[entry.type] ?? entry.type} ${line}`;
 }
 
