@@ -14,6 +14,8 @@ const table = {
   fcntl: { args: [T.i32, T.i32, T.u64_fast], returns: T.i32 },
   flock: { args: [T.i32, T.i32], returns: T.i32 },
   getsockopt: { args: [T.i32, T.i32, T.i32, T.u64_fast, T.u64_fast], returns: T.i32 },
+  if_freenameindex: { args: [T.ptr], returns: T.void },
+  if_nameindex: { args: [], returns: T.ptr },
   if_nametoindex: { args: [T.cstring], returns: T.u32 },
   ioctl: { args: [T.i32, T.u64_fast, T.u64_fast], returns: T.i32 },
   mmap: { args: [T.u64_fast, T.u64_fast, T.i32, T.i32, T.i32, T.i64_fast], returns: T.u64_fast },
