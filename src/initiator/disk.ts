@@ -64,17 +64,25 @@ export async function openDisk(initiator: Initiator, address: TargetAddress, opt
   const waiting: (() => void)[] = [];
   let outstanding = 0;
 
+  const release = (): void => {
+    outstanding--;
+    waiting.shift()?.();
+  };
   const request = (ata: AtaRequest, what: string, take?: (reply: AtaReply) => boolean): Promise<void> =>
     new Promise((resolve, reject) => {
       const begin = (): void => {
         outstanding++;
-        initiator.request(ataRequest(target.route, ata), options, (frame) => {
-          outstanding--;
-          waiting.shift()?.();
-          const error = failureOf(frame, `${formatAddress(address)}: ${what}`, take);
-          if (error) reject(error);
-          else resolve();
-        });
+        try {
+          initiator.request(ataRequest(target.route, ata), options, (frame) => {
+            const error = failureOf(frame, `${formatAddress(address)}: ${what}`, take);
+            if (error) reject(error);
+            else resolve();
+            release();
+          });
+        } catch (error) {
+          reject(error);
+          release();
+        }
       };
       if (outstanding < outstandingMost) begin();
       else waiting.push(begin);

@@ -218,7 +218,7 @@ export function openInitiator(interfaceName: string, { sleepMs = 0 }: InitiatorO
       } else if (pending.retransmit && nowMs >= pending.retransmitAtMs) {
         pending.waitMs = Math.min(RETRANSMIT_MOST_MS, pending.waitMs * 2);
         pending.retransmitAtMs = nowMs + pending.waitMs;
-        retransmit(pending, nowMs);
+        transmitAgain(pending, nowMs);
       }
     }
     if (nowMs < forgetAtMs) return;
@@ -228,7 +228,7 @@ export function openInitiator(interfaceName: string, { sleepMs = 0 }: InitiatorO
     }
   }
 
-  function retransmit(pending: Pending, nowMs: number): void {
+  function transmitAgain(pending: Pending, nowMs: number): void {
     counters.retransmitted++;
     try {
       transmit(pending, nowMs);

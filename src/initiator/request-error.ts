@@ -19,14 +19,8 @@ export class RequestError extends Error {
 }
 
 function describe(failure: RequestFailure): string {
-  switch (failure.kind) {
-    case "timeout":
-      return "no answer";
-    case "malformed":
-      return "the answer makes no sense";
-    case "aoe":
-      return `AoE error ${failure.code} (${aoeErrorName(failure.code)})`;
-    case "ata":
-      return `ATA error (${ataErrorName(failure.status, failure.error)})`;
-  }
+  if (failure.kind === "timeout") return "no answer";
+  if (failure.kind === "malformed") return "the answer makes no sense";
+  if (failure.kind === "aoe") return `AoE error ${failure.code} (${aoeErrorName(failure.code)})`;
+  return `ATA error (${ataErrorName(failure.status, failure.error)})`;
 }
