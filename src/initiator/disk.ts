@@ -16,7 +16,7 @@ import { ataRequest, type AtaRequest } from "./requests.ts";
 import type { Target } from "./target.ts";
 
 /** What Linux allows itself, whatever the target offers (drivers/block/aoe/aoenet.c). */
-const OUTSTANDING_MOST = 64;
+export const OUTSTANDING_MOST = 64;
 
 export interface DiskInfo extends Identity {
   readonly address: TargetAddress;
