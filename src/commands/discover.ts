@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
 import { formatAddress } from "../base/address.ts";
-import { formatMac } from "../base/mac.ts";
+import { formatMac } from "../protocol/aoe/mac.ts";
 import { discover, type IdentifiedPath } from "../initiator/discover.ts";
 import type { Identity } from "../initiator/identify.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";

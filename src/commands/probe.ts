@@ -1,6 +1,6 @@
 import { defineCommand } from "citty";
 import { formatAddress, parseAddress, type TargetAddress } from "../base/address.ts";
-import { formatMac } from "../base/mac.ts";
+import { formatMac } from "../protocol/aoe/mac.ts";
 import { discover, type IdentifiedPath } from "../initiator/discover.ts";
 import { measurePath, type PathMeasurements } from "../initiator/probe.ts";
 import { judge, type Verdict } from "../initiator/verdict.ts";

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TargetAddress } from "../base/address.ts";
-import { formatMac } from "../base/mac.ts";
 import { CONFIG_READ, sectorsPerFrame } from "../protocol/aoe/frame.ts";
+import { MAC_BROADCAST, readMac } from "../protocol/aoe/mac.ts";
 import type { Identity } from "./identify.ts";
 import type { Initiator } from "./initiator.ts";
 import { parseConfigReply, type ConfigReply } from "./replies.ts";
 import { RequestError } from "./request-error.ts";
-import { BROADCAST_MAC, configRequest, EVERY_TARGET } from "./requests.ts";
+import { configRequest, EVERY_TARGET } from "./requests.ts";
 import { openTarget, type Target } from "./target.ts";
 
 /** One way to one target: what answered at one MAC through one interface. */
@@ -41,7 +41,7 @@ export async function findPaths(
     if (!config) return;
     const { shelf, slot } = config.address;
     if (address !== EVERY_TARGET && (shelf !== address.shelf || slot !== address.slot)) return;
-    const key = `${shelf}.${slot} ${initiator.interface.name} ${formatMac(config.mac)}`;
+    const key = `${shelf}.${slot} ${initiator.interface.name} ${config.mac}`;
     if (found.has(key)) return;
     found.set(key, {
       initiator,
@@ -54,7 +54,7 @@ export async function findPaths(
     Array.from({ length: ROUNDS }, async (_, round) => {
       const delayMs = (windowMs / ROUNDS) * round;
       await sleep(delayMs);
-      const route = { destination: BROADCAST_MAC, source: initiator.interface.mac, address };
+      const route = { destination: MAC_BROADCAST, source: readMac(initiator.interface.mac, 0), address };
       await initiator.collect(configRequest(route, CONFIG_READ), windowMs - delayMs, (reply) =>
         accept(initiator, reply),
       );
@@ -69,7 +69,7 @@ function byAddress(a: Path, b: Path): number {
     a.config.address.shelf - b.config.address.shelf ||
     a.config.address.slot - b.config.address.slot ||
     a.initiator.interface.index - b.initiator.interface.index ||
-    formatMac(a.config.mac).localeCompare(formatMac(b.config.mac))
+    a.config.mac - b.config.mac
   );
 }
 

@@ -6,6 +6,7 @@ import {
   ATA_STATUS_ERR,
   ATA_WRITE_SECTORS_EXT,
 } from "../protocol/aoe/frame.ts";
+import type { Mac } from "../protocol/aoe/mac.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { findPaths, type Path } from "./discover.ts";
 import type { Identity } from "./identify.ts";
@@ -20,7 +21,7 @@ export const OUTSTANDING_MOST = 64;
 
 export interface DiskInfo extends Identity {
   readonly address: TargetAddress;
-  readonly mac: Uint8Array;
+  readonly mac: Mac;
   readonly sectorsPerFrame: number;
   readonly bufferCount: number;
   readonly configString: string;

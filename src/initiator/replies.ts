@@ -33,14 +33,14 @@ import {
   HEADER_BYTES,
   MASK_DIRECTIVE_BYTES,
 } from "../protocol/aoe/frame.ts";
+import { MAC_BYTES, readMac, type Mac } from "../protocol/aoe/mac.ts";
 
-const MAC_BYTES = 6;
 /** A target that says 0 takes one KiB a frame, as AoE did before there were jumbo frames. */
 const SECTORS_WHEN_UNSAID = 2;
 
 export interface ConfigReply {
   readonly address: TargetAddress;
-  readonly mac: Uint8Array;
+  readonly mac: Mac;
   /** Most requests the target takes at once. */
   readonly bufferCount: number;
   readonly firmware: number;
@@ -60,7 +60,7 @@ export interface MaskReply {
   readonly error: number;
   /** How many entries, or after an error the index of the directive that failed. */
   readonly count: number;
-  readonly macs: Uint8Array[];
+  readonly macs: Mac[];
 }
 
 const uint16 = (frame: Uint8Array, at: number): number => ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
@@ -89,7 +89,7 @@ export function parseConfigReply(frame: Uint8Array): ConfigReply | undefined {
   if (AT_CONFIG_STRING + length > frame.length) return undefined;
   return {
     address: addressOf(frame),
-    mac: frame.slice(AT_SOURCE, AT_SOURCE + MAC_BYTES),
+    mac: readMac(frame, AT_SOURCE),
     bufferCount: uint16(frame, AT_CONFIG_BUFFER_COUNT),
     firmware: uint16(frame, AT_CONFIG_FIRMWARE),
     sectorsPerFrame: frame[AT_CONFIG_SECTOR_COUNT] || SECTORS_WHEN_UNSAID,
@@ -117,14 +117,14 @@ export function parseMaskReply(frame: Uint8Array): MaskReply | undefined {
 }
 
 /** The MACs that the target is reserved for. */
-export function parseReserveReply(frame: Uint8Array): Uint8Array[] | undefined {
+export function parseReserveReply(frame: Uint8Array): Mac[] | undefined {
   if (!isSuccess(frame, COMMAND_RESERVE, AT_RESERVE_MACS)) return undefined;
   return readMacs(frame, AT_RESERVE_MACS, MAC_BYTES, frame[AT_RESERVE_COUNT] ?? 0);
 }
 
-function readMacs(frame: Uint8Array, at: number, strideBytes: number, count: number): Uint8Array[] | undefined {
+function readMacs(frame: Uint8Array, at: number, strideBytes: number, count: number): Mac[] | undefined {
   if (count > 0 && at + (count - 1) * strideBytes + MAC_BYTES > frame.length) return undefined;
-  return Array.from({ length: count }, (_, i) => frame.slice(at + i * strideBytes, at + i * strideBytes + MAC_BYTES));
+  return Array.from({ length: count }, (_, i) => readMac(frame, at + i * strideBytes));
 }
 
 const AOE_ERRORS = [

@@ -36,17 +36,16 @@ import {
   SLOT_BROADCAST,
   VERSION_1,
 } from "../protocol/aoe/frame.ts";
+import { MAC_BYTES, writeMac, type Mac } from "../protocol/aoe/mac.ts";
 
-const MAC_BYTES = 6;
 const DEVICE_LBA = 0xe0;
 
-export const BROADCAST_MAC: Uint8Array = new Uint8Array(MAC_BYTES).fill(0xff);
 export const EVERY_TARGET: TargetAddress = { shelf: SHELF_BROADCAST, slot: SLOT_BROADCAST };
 
 /** Where a request goes and where from. */
 export interface Route {
-  readonly destination: Uint8Array;
-  readonly source: Uint8Array;
+  readonly destination: Mac;
+  readonly source: Mac;
   readonly address: TargetAddress;
 }
 
@@ -64,13 +63,13 @@ export interface AtaRequest {
 export interface MaskDirective {
   /** One of `MASK_DIRECTIVE_*`. */
   readonly directive: number;
-  readonly mac: Uint8Array;
+  readonly mac: Mac;
 }
 
 function requestFrame(route: Route, command: number, lengthBytes: number): Uint8Array {
   const frame = new Uint8Array(lengthBytes);
-  frame.set(route.destination, AT_DESTINATION);
-  frame.set(route.source, AT_SOURCE);
+  writeMac(frame, AT_DESTINATION, route.destination);
+  writeMac(frame, AT_SOURCE, route.source);
   setUint16(frame, AT_ETHERTYPE, ETHERTYPE_AOE);
   frame[AT_VERSION_FLAGS] = VERSION_1;
   setUint16(frame, AT_SHELF, route.address.shelf);
@@ -126,16 +125,16 @@ export function maskRequest(route: Route, subCommand: number, directives: readon
   directives.forEach(({ directive, mac }, i) => {
     const at = AT_MASK_DIRECTIVES + i * MASK_DIRECTIVE_BYTES;
     frame[at + 1] = directive;
-    frame.set(mac, at + 2);
+    writeMac(frame, at + 2, mac);
   });
   return frame;
 }
 
 /** Reads or sets (`RESERVE_*`) the list of MACs that the target is reserved for. No MACs: released. */
-export function reserveRequest(route: Route, subCommand: number, macs: readonly Uint8Array[] = []): Uint8Array {
+export function reserveRequest(route: Route, subCommand: number, macs: readonly Mac[] = []): Uint8Array {
   const frame = requestFrame(route, COMMAND_RESERVE, AT_RESERVE_MACS + macs.length * MAC_BYTES);
   frame[AT_RESERVE_COMMAND] = subCommand;
   frame[AT_RESERVE_COUNT] = macs.length;
-  macs.forEach((mac, i) => frame.set(mac, AT_RESERVE_MACS + i * MAC_BYTES));
+  macs.forEach((mac, i) => writeMac(frame, AT_RESERVE_MACS + i * MAC_BYTES, mac));
   return frame;
 }

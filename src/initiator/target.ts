@@ -8,6 +8,7 @@ import {
   MASK_READ,
   RESERVE_READ,
 } from "../protocol/aoe/frame.ts";
+import { readMac, type Mac } from "../protocol/aoe/mac.ts";
 import { parseIdentify, type Identity } from "./identify.ts";
 import type { Initiator, RequestOptions } from "./initiator.ts";
 import {
@@ -43,14 +44,14 @@ export interface Target {
   readMask(options?: RequestOptions): Promise<MaskReply>;
   editMask(directives: readonly MaskDirective[], options?: RequestOptions): Promise<MaskReply>;
   /** The MACs that the target is reserved for, none where it is not. */
-  readReservation(options?: RequestOptions): Promise<Uint8Array[]>;
+  readReservation(options?: RequestOptions): Promise<Mac[]>;
   /** `RESERVE_SET` or `RESERVE_FORCE_SET`; no MACs releases. */
-  reserve(subCommand: number, macs: readonly Uint8Array[], options?: RequestOptions): Promise<Uint8Array[]>;
+  reserve(subCommand: number, macs: readonly Mac[], options?: RequestOptions): Promise<Mac[]>;
 }
 
 /** Addresses a target at a MAC (broadcast will do). Nothing is sent before one of the functions is called. */
-export function openTarget(initiator: Initiator, address: TargetAddress, mac: Uint8Array): Target {
-  const route: Route = { destination: mac, source: initiator.interface.mac, address };
+export function openTarget(initiator: Initiator, address: TargetAddress, mac: Mac): Target {
+  const route: Route = { destination: mac, source: readMac(initiator.interface.mac, 0), address };
   const name = formatAddress(address);
 
   const ata = (request: AtaRequest, options?: RequestOptions): Promise<AtaReply> =>
