@@ -1,8 +1,9 @@
 /** AF_PACKET sockets: raw Ethernet frames of one EtherType on one interface. See packet(7). */
 import type { Pointer } from "bun:ffi";
-import { EPERM, errno, libc, SystemError } from "./libc.ts";
+import type { Memory } from "../src/base/memory.ts";
+import { EAGAIN, EMSGSIZE, ENOBUFS, EPERM, errno, libc, SystemError } from "./libc.ts";
 import { allocateMemory, freeMemory } from "./memory.ts";
-import { sock_filter, sock_fprog, sockaddr_ll } from "./structs.ts";
+import { pollfd, sock_filter, sock_fprog, sockaddr_ll } from "./structs.ts";
 
 const AF_PACKET = 17;
 const SOCK_RAW = 3;
@@ -16,6 +17,9 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 /** BPF_MAXINSNS, <linux/bpf_common.h> */
 const FILTER_MOST_INSTRUCTIONS = 4096;
+
+const MSG_DONTWAIT = 0x40;
+const POLLIN = 0x1;
 
 /** One instruction of classic BPF: code, jump if true, jump if false, operand. See <linux/filter.h>. */
 export type FilterInstruction = readonly [code: number, jt: number, jf: number, k: number];
@@ -94,4 +98,29 @@ function setBuffer(fd: number, forced: number, polite: number, bytes: number): v
   if (libc.setsockopt(fd, SOL_SOCKET, forced, scratch.address, 4) === 0) return;
   if (libc.setsockopt(fd, SOL_SOCKET, polite, scratch.address, 4) === 0) return;
   throw new SystemError(`cannot set a socket buffer of ${bytes} bytes`, errno());
+}
+
+/** Puts the next frame at the start of `target` and returns its length, or -1 where none has arrived. */
+export function receiveFrame(fd: number, target: Memory): number {
+  // An interface that goes down is told once as an error here, and shows as silence from then on.
+  return libc.recv(fd, target.address, target.lengthBytes, MSG_DONTWAIT) as number;
+}
+
+/**
+ * Sends the first bytes of `source` as one frame; false where the queues are full right now. Throws `SystemError`
+ * where the frame can never be sent: longer than the MTU or shorter than an Ethernet header, or the interface is down.
+ */
+export function sendFrame(fd: number, source: Memory, lengthBytes: number): boolean {
+  if ((libc.send(fd, source.address, lengthBytes, MSG_DONTWAIT) as number) >= 0) return true;
+  const reason = errno();
+  if (reason === EAGAIN || reason === ENOBUFS) return false;
+  const what = reason === EMSGSIZE ? "is longer than the MTU of the interface allows" : "could not be sent";
+  throw new SystemError(`a frame of ${lengthBytes} bytes ${what}`, reason);
+}
+
+/** Sleeps, this thread and its event loop with it, until a frame is there or the time is over. */
+export function waitForFrame(fd: number, timeoutMs: number): void {
+  scratch.view.setInt32(pollfd.fd, fd, true);
+  scratch.view.setInt16(pollfd.events, POLLIN, true);
+  libc.poll(scratch.address, 1, timeoutMs);
 }
