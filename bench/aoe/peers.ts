@@ -130,12 +130,12 @@ const peers: readonly Peer[] = [
   vblade,
   ggaoed,
   // The floor has voe's own packet path: see docs/decisions/0002-packet-path.md, which the others are for.
-  floor("floor", "ring-mmsg", "-b"),
+  floor("floor", "ring-mmsg"),
+  floor("floor-bypass", "ring-mmsg", "-b"),
   floor("floor-mmsg", "mmsg"),
   floor("floor-mmsg-bypass", "mmsg", "-b"),
   floor("floor-ring", "ring"),
   floor("floor-ring-bypass", "ring", "-b"),
-  floor("floor-ring-mmsg", "ring-mmsg"),
   floor("floor-xdp", "xdp"),
   floor("floor-xdp-native", "xdp-native"),
 ];
