@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import { log } from "../base/log.ts";
 import { controlPaths, fetchStatus } from "../control/client.ts";
 import type { StatusReport } from "../control/status.ts";
-import { renderStatus } from "../control/status-text.ts";
+import { renderStatus } from "./status-tables.ts";
 
 const WATCH_INTERVAL_MS = 1000;
 
