@@ -25,8 +25,8 @@ const run = (...args: string[]) =>
     [
       process.execPath,
       "-e",
-      `import { runMain } from "citty"; import { statusCommand } from "./src/commands/status.ts";
-       await runMain(statusCommand, { rawArgs: ${JSON.stringify(args)} })`,
+      `import { runCommand } from "citty"; import { statusCommand } from "./src/commands/status.ts";
+       await runCommand(statusCommand, { rawArgs: ${JSON.stringify(args)} })`,
     ],
     { cwd: `${import.meta.dir}/../../..`, env: { ...process.env, VOE_CONTROL: path }, stdout: "pipe", stderr: "pipe" },
   );
@@ -42,7 +42,7 @@ test("--json prints the report as one document", async () => {
   expect({ ...report, uptimeSeconds: 100 }).toEqual(someReport());
 });
 
-test("without a server it says which path it tried and exits 1 with nothing on stdout", async () => {
+test("without a server it says which path it tried and fails with nothing on stdout", async () => {
   const absent = join(directory, "absent.sock");
   const child = run("--control", absent);
   expect(await child.stderr.text()).toContain(`no voe server answers (${absent}: no such socket). Start one with`);
