@@ -119,10 +119,11 @@ export const asListOf =
 
 const failUnknown = (place: Place, key: string, known: readonly string[]): undefined => {
   const elsewhere = [...place.document.knownKeys].find(([, keys]) => keys.includes(key))?.[0];
-  const where = elsewhere === "" ? "at the top" : `in [${elsewhere}]`;
-  const nearest = `the nearest known key is "${nearestName(key, known)}"`;
-  const advice = elsewhere === undefined ? "correct or remove it" : `"${key}" is known ${where}; move or remove it`;
-  return fail(inside(place, key), `unknown key; ${nearest}; ${advice}`);
+  const advice =
+    elsewhere === undefined
+      ? `"${nearestName(key, known)}"; correct or remove it`
+      : `"${key}" ${elsewhere === "" ? "at the top" : `in [${elsewhere}]`}; move or remove it`;
+  return fail(inside(place, key), `unknown key; the nearest known key is ${advice}`);
 };
 
 export const asTable =
