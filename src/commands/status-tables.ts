@@ -30,9 +30,7 @@ export function renderStatus(report: StatusReport, earlier?: StatusReport): read
     ),
     ...section("AoE is off: no interfaces.", INTERFACES, report.interfaces),
     ...section("No clients yet.", CLIENTS, report.clients),
-    ...report.targets
-      .filter((target) => target.state === "failed")
-      .map((target) => `FAILED ${target.name}: ${printable(target.reason)}`),
+    ...(report.warnings.length === 0 ? [] : [""]),
     ...report.warnings.map((warning) => `WARNING ${printable(warning)}`),
   ];
 }
@@ -94,9 +92,9 @@ function targetRates(earlier: StatusReport, seconds: number): readonly Column<Ta
 const INTERFACES: readonly Column<InterfaceStatus>[] = [
   text("INTERFACE", ({ name }) => name),
   text("LINK", ({ up }) => (up ? "up" : "DOWN")),
-  text("MAC", ({ mac }) => mac),
-  count("MTU", ({ mtuBytes }) => String(mtuBytes)),
-  count("SECTORS", ({ sectorsPerFrame }) => String(sectorsPerFrame)),
+  text("MAC", ({ mac }) => mac || "-"),
+  count("MTU", ({ mtuBytes }) => String(mtuBytes || "-")),
+  count("SECTORS", ({ sectorsPerFrame }) => String(sectorsPerFrame || "-")),
   count("RECEIVED", ({ framesReceived }) => formatCount(framesReceived)),
   count("SENT", ({ framesSent }) => formatCount(framesSent)),
   count("DROPPED", ({ framesDropped }) => formatCount(framesDropped)),

@@ -27,7 +27,7 @@ export const someTarget = (over: Partial<TargetStatus> = {}): TargetStatus => ({
   ...over,
 });
 
-const someInterface = (over: Partial<InterfaceStatus> = {}): InterfaceStatus => ({
+export const someInterface = (over: Partial<InterfaceStatus> = {}): InterfaceStatus => ({
   name: "eth0",
   mac: "02:00:00:00:00:01",
   mtuBytes: 9000,

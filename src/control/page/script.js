@@ -207,9 +207,9 @@ const clientColumns = [
 const interfaceColumns = [
   { title: "Interface", cell: (link) => link.name },
   { title: "Link", cell: (link) => (link.up ? "up" : "down"), alarm: (link) => !link.up },
-  { title: "MAC address", cell: (link) => link.mac, style: "mono" },
-  { title: "MTU", cell: (link) => String(link.mtuBytes), style: "number" },
-  { title: "Sectors per frame", cell: (link) => String(link.sectorsPerFrame), style: "number" },
+  { title: "MAC address", cell: (link) => link.mac || "–", style: "mono" },
+  { title: "MTU", cell: (link) => String(link.mtuBytes || "–"), style: "number" },
+  { title: "Sectors per frame", cell: (link) => String(link.sectorsPerFrame || "–"), style: "number" },
   { title: "Received", cell: (link) => formatCount(link.framesReceived), style: "number" },
   { title: "Sent", cell: (link) => formatCount(link.framesSent), style: "number" },
   {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { renderStatus } from "../../../src/commands/status-tables.ts";
-import { someReport, someTarget } from "../../support/status-report.ts";
+import { someInterface, someReport, someTarget } from "../../support/status-report.ts";
 
 test("totals are in aligned columns with sizes for people", () => {
   expect(renderStatus(someReport())).toEqual([
@@ -33,12 +33,17 @@ test("a server that was started again is shown with totals", () => {
   expect(renderStatus(again, someReport())).toEqual(renderStatus(again));
 });
 
-test("failed targets and warnings are told below", () => {
-  const lines = renderStatus(
-    someReport({ targets: [someTarget({ state: "failed", reason: "EIO on fdatasync" })], warnings: ["MTU is 1500"] }),
-  );
+test("failed targets stand out and warnings are told below", () => {
+  const failed = someTarget({ state: "failed", reason: "EIO on fdatasync" });
+  const lines = renderStatus(someReport({ targets: [failed], warnings: ["target e1.0: EIO on fdatasync"] }));
   expect(lines[3]).toContain("FAILED");
-  expect(lines.slice(-2)).toEqual(["FAILED e1.0: EIO on fdatasync", "WARNING MTU is 1500"]);
+  expect(lines.slice(-2)).toEqual(["", "WARNING target e1.0: EIO on fdatasync"]);
+});
+
+test("an interface that has vanished has no address and no MTU", () => {
+  const gone = someInterface({ mac: "", mtuBytes: 0, up: false, sectorsPerFrame: 0 });
+  const line = renderStatus(someReport({ interfaces: [gone] })).find((text) => text.startsWith("eth0"));
+  expect(line?.split(/ +/).slice(0, 5)).toEqual(["eth0", "DOWN", "-", "-", "-"]);
 });
 
 test("a server with nothing says so", () => {
