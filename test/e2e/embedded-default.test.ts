@@ -16,12 +16,12 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "the embedded defaul
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "voe-default-"));
     await using network = await createNetwork({ tapCount: 1, mtu: 1500 });
-    await using _server = await startServer({
+    await using server = await startServer({
       arguments: ["--interface", network.taps[0] ?? ""],
       directory,
       namespace: network.namespace,
     });
-    guest = await runGuest({ network, script: "embedded-default", devices: ["e1.0"], timeoutSeconds: 90 });
+    guest = await runGuest({ network, script: "embedded-default", devices: ["e1.0"], serverLog: () => server.log(), timeoutSeconds: 90 });
   }, guestBuildTimeoutMs);
 
   afterAll(async () => {

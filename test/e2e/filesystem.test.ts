@@ -55,6 +55,7 @@ describe.skipIf(missing !== undefined).each([
       script: "filesystem",
       devices: ["e1.0", "e1.1", "e1.2"],
       environment: { SIZE: 64 * MIB, SECOND_SIZE: 24 * MIB, PAYLOAD: payloadBytes },
+      serverLog: () => server.log(),
       timeoutSeconds: 90,
     });
     exitStatus = await server.stop("SIGTERM");

@@ -41,6 +41,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "a mounted target th
           server.signal("SIGHUP");
         },
       },
+      serverLog: () => server.log(),
       timeoutSeconds: 90,
     });
   }, guestBuildTimeoutMs);

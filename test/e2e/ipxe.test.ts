@@ -32,7 +32,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "iPXE"), () => {
         interfaces: network.taps,
         targets: [{ shelf: 1, slot: 0, path: image }],
       });
-      await using _server = await startServer({ arguments: [config], directory, namespace: network.namespace });
+      await using server = await startServer({ arguments: [config], directory, namespace: network.namespace });
       const qemu = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"];
       qemu.push("-machine", "q35,accel=tcg", "-m", "128", "-kernel", ipxeKernel, "-initrd", script, "-serial", "stdio");
       qemu.push("-netdev", `tap,id=n0,ifname=${network.taps[0]},script=no,downscript=no`);
@@ -40,7 +40,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "iPXE"), () => {
       const words = ["timeout", "-k", "2", String(timeoutSeconds), "ip", "netns", "exec", network.namespace, ...qemu];
       const child = Bun.spawn(words, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
       const texts = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-      output = texts.join("\n");
+      output = [...texts, server.log()].join("\n");
       status = await child.exited;
     },
     (timeoutSeconds + 20) * 1000,

@@ -26,7 +26,7 @@ describe.skipIf(missing !== undefined).each([{ mtu: 1500 }, { mtu: 9000 }])(
         interfaces: network.taps,
         targets: [{ shelf: 1, slot: 0, path: image, size: "64MiB" }],
       });
-      await using _server = await startServer({ arguments: [config], directory, namespace: network.namespace });
+      await using server = await startServer({ arguments: [config], directory, namespace: network.namespace });
       guest = await runGuest({
         network,
         script: "paths",
@@ -38,6 +38,7 @@ describe.skipIf(missing !== undefined).each([{ mtu: 1500 }, { mtu: 9000 }])(
             await network.setLink(tap, state);
           },
         },
+        serverLog: () => server.log(),
         timeoutSeconds: 120,
       });
     }, guestBuildTimeoutMs);

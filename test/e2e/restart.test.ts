@@ -43,6 +43,7 @@ describe.skipIf(missing !== undefined).each([{ mtu: 1500 }, { mtu: 9000 }])(
               server = await start();
             },
           },
+          serverLog: () => server.log(),
           timeoutSeconds: 120,
         });
       } finally {

@@ -65,6 +65,8 @@ export async function runGuest(options: {
   devices: readonly string[];
   environment?: Readonly<Record<string, string | number>>;
   hostActions?: Readonly<Record<string, (...words: string[]) => Promise<void>>>;
+  /** What the server under test has logged: shown beside the console where a check fails. */
+  serverLog: () => string;
   timeoutSeconds: number;
 }): Promise<GuestRun> {
   await buildGuestImage();
@@ -122,7 +124,8 @@ export async function runGuest(options: {
     const errors = await new Response(child.stderr).text();
     const status = await child.exited;
     const log = existsSync(consolePath) ? await readFile(consolePath, "utf8") : "";
-    return describeRun(status, [log.trim(), errors.trim(), ...hostLog].filter((text) => text !== "").join("\n"));
+    const texts = [log.trim(), errors.trim(), ...hostLog, "--- the server's log:", options.serverLog().trim()];
+    return describeRun(status, texts.filter((text) => text !== "").join("\n"));
   } finally {
     control.stop(true);
     await rm(directory, { recursive: true, force: true });
