@@ -1,4 +1,4 @@
-import { toArrayBuffer, type Pointer } from "bun:ffi";
+import { toArrayBuffer } from "bun:ffi";
 import type { Memory } from "../src/base/memory.ts";
 import { errno, libc, SystemError } from "./libc.ts";
 
@@ -15,7 +15,7 @@ const failed = (address: number | bigint): boolean => typeof address === "bigint
 
 const viewOf = (address: number, lengthBytes: number): Memory => {
   // Without a finalizer Bun leaves the memory alone when the ArrayBuffer is collected.
-  const buffer = toArrayBuffer(address as Pointer, 0, lengthBytes);
+  const buffer = toArrayBuffer(address, 0, lengthBytes);
   return { bytes: new Uint8Array(buffer), view: new DataView(buffer), address, lengthBytes };
 };
 

@@ -1,0 +1,80 @@
+/** Files and block devices by descriptor: the calls that `node:fs` lacks, or that must not allocate. */
+import { ENXIO, errno, libc } from "./libc.ts";
+import { allocateMemory } from "./memory.ts";
+import { iovec } from "./structs.ts";
+
+const RWF_NOWAIT = 8;
+const SEEK_DATA = 3;
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const FALLOC_FL_KEEP_SIZE = 1;
+const FALLOC_FL_PUNCH_HOLE = 2;
+/** <linux/fs.h>; the same number on x86-64 and arm64. */
+const BLKGETSIZE64 = 0x80081272;
+const BLKSSZGET = 0x1268;
+const BLKZEROOUT = 0x127f;
+
+const scratch = allocateMemory(4096);
+const words = new Uint32Array(scratch.bytes.buffer as ArrayBuffer);
+const VECTOR_AT = 64;
+
+/**
+ * Reads what the page cache holds without waiting for a medium (preadv2, RWF_NOWAIT). Returns the bytes read, or the
+ * error number negated: -EAGAIN where a medium would have to be waited for, -EOPNOTSUPP where the file cannot tell.
+ */
+export function readCached(fd: number, address: number, lengthBytes: number, offsetBytes: number): number {
+  words[(VECTOR_AT + iovec.iov_base) >> 2] = address >>> 0;
+  words[((VECTOR_AT + iovec.iov_base) >> 2) + 1] = address / 0x1_0000_0000;
+  words[(VECTOR_AT + iovec.iov_len) >> 2] = lengthBytes;
+  const read = Number(libc.preadv2(fd, scratch.address + VECTOR_AT, 1, offsetBytes, 0, RWF_NOWAIT));
+  return read >= 0 ? read : -errno();
+}
+
+/** pread(2): the bytes read, 0 at the end of the file, or the error number negated. */
+export function readAt(fd: number, address: number, lengthBytes: number, offsetBytes: number): number {
+  const read = Number(libc.pread(fd, address, lengthBytes, offsetBytes));
+  return read >= 0 ? read : -errno();
+}
+
+/** Whether a range of a file has no data on the medium, so that it reads as zeros without waiting. */
+export function isHole(fd: number, offsetBytes: number, lengthBytes: number): boolean {
+  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
+  // ENXIO: no data from there to the end.
+  return dataAt < 0 ? errno() === ENXIO : dataAt >= offsetBytes + lengthBytes;
+}
+
+/** pwrite(2): the bytes written, which may be fewer than asked, or the error number negated. */
+export function writeAt(fd: number, address: number, lengthBytes: number, offsetBytes: number): number {
+  const written = Number(libc.pwrite(fd, address, lengthBytes, offsetBytes));
+  return written >= 0 ? written : -errno();
+}
+
+/** Takes a lock on the open file, for as long as it is open: false where another process holds one that excludes it. */
+export function lockFile(fd: number, exclusive: boolean): boolean {
+  return libc.flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) === 0;
+}
+
+/** Makes a hole: 0, or the error number. The size stays. */
+export function punchHole(fd: number, offsetBytes: number, lengthBytes: number): number {
+  return libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
+}
+
+/** Size of a block device in bytes, or the error number negated. */
+export function deviceBytes(fd: number): number {
+  if (libc.ioctl(fd, BLKGETSIZE64, scratch.address) !== 0) return -errno();
+  return Number(scratch.view.getBigUint64(0, true));
+}
+
+/** Smallest unit that a block device addresses, in bytes, or the error number negated. */
+export function deviceLogicalBlockBytes(fd: number): number {
+  if (libc.ioctl(fd, BLKSSZGET, scratch.address) !== 0) return -errno();
+  return scratch.view.getInt32(0, true);
+}
+
+/** Zeroes a range of a block device, freeing it where the device can: 0, or the error number. */
+export function zeroDevice(fd: number, offsetBytes: number, lengthBytes: number): number {
+  scratch.view.setBigUint64(0, BigInt(offsetBytes), true);
+  scratch.view.setBigUint64(8, BigInt(lengthBytes), true);
+  return libc.ioctl(fd, BLKZEROOUT, scratch.address) === 0 ? 0 : errno();
+}

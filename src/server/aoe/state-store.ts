@@ -1,0 +1,119 @@
+/**
+ * What initiators changed about a target, in `state_dir/aoe/eX.Y.json`: written whole, synced, renamed over the old
+ * one, and the directory synced, before the change is answered.
+ */
+import { mkdirSync, readFileSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { formatMac, parseMac, type Mac } from "../../protocol/aoe/mac.ts";
+import { LIST_MOST_ENTRIES, type TargetState } from "../../protocol/aoe/target.ts";
+
+const FORMAT_VERSION = 1;
+
+export interface StateStore {
+  readonly initial: TargetState;
+  save(state: TargetState): Promise<void>;
+}
+
+/**
+ * Opens the state of the target `name` (`e1.0`). A config string that was changed in the configuration since it was last
+ * saved wins over the one that an initiator has set. Throws where the file is damaged: an access list that cannot be
+ * read must not become an open door.
+ */
+export function openStateStore(
+  stateDirectory: string,
+  name: string,
+  configString: string,
+  maskFloor: readonly Mac[],
+  report: (key: string, message: string) => void,
+): StateStore {
+  const directory = join(stateDirectory, "aoe");
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, `${name}.json`);
+  return {
+    initial: load(path, configString, maskFloor),
+    async save(state) {
+      try {
+        await replaceFile(directory, path, encode(state, configString));
+      } catch (error) {
+        report(`${path}:save`, `${path} could not be written, so the change was refused: ${(error as Error).message}`);
+        throw error;
+      }
+    },
+  };
+}
+
+function encode(state: TargetState, configured: string): string {
+  const saved = {
+    version: FORMAT_VERSION,
+    configured,
+    configString: Buffer.from(state.configString).toString("base64"),
+    mask: state.mask.map(formatMac),
+    reservations: state.reservations.map(formatMac),
+  };
+  return `${JSON.stringify(saved, undefined, 2)}\n`;
+}
+
+function load(path: string, configured: string, maskFloor: readonly Mac[]): TargetState {
+  const configuredBytes = new TextEncoder().encode(configured);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return { configString: configuredBytes, mask: maskFloor, reservations: [] };
+  }
+  const saved = decode(path, text);
+  return {
+    configString: saved.configured === configured ? saved.configString : configuredBytes,
+    mask: [...new Set([...maskFloor, ...saved.mask])],
+    reservations: saved.reservations,
+  };
+}
+
+function decode(path: string, text: string): TargetState & { configured: string } {
+  const damaged = (what: string): Error =>
+    new Error(
+      `${path} is damaged (${what}). It holds the target's config string, mask list and reservations: restore it from a ` +
+        `backup, or delete it to start with what the configuration says`,
+    );
+  let saved: Record<string, unknown>;
+  try {
+    saved = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    throw damaged("no JSON");
+  }
+  if (saved["version"] !== FORMAT_VERSION)
+    throw damaged(`version ${String(saved["version"])}, known is ${FORMAT_VERSION}`);
+  const { configured, configString } = saved;
+  if (typeof configured !== "string" || typeof configString !== "string") throw damaged("no config string");
+  const macs = (key: string): Mac[] => {
+    const list = saved[key];
+    if (!Array.isArray(list) || list.length > LIST_MOST_ENTRIES) throw damaged(`no list "${key}"`);
+    return list.map((entry: unknown) => {
+      const mac = typeof entry === "string" ? parseMac(entry) : undefined;
+      if (mac === undefined) throw damaged(`"${key}" has an entry that is no MAC address`);
+      return mac;
+    });
+  };
+  const bytes = new Uint8Array(Buffer.from(configString, "base64"));
+  return { configured, configString: bytes, mask: macs("mask"), reservations: macs("reservations") };
+}
+
+async function replaceFile(directory: string, path: string, text: string): Promise<void> {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  const parent = await open(directory, "r");
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}
