@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type GuestRun, guestBuildTimeoutMs, missingForGuests, runGuest, titleUnless } from "../support/guest.ts";
+import { type GuestRun, guestBuildTimeoutMs, runGuest } from "../support/guest.ts";
+import { missingForGuests, titleUnless } from "../support/requirements.ts";
 import { startServer } from "../support/server-process.ts";
 import { createNetwork } from "../support/test-network.ts";
 
@@ -21,7 +22,13 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "the embedded defaul
       directory,
       namespace: network.namespace,
     });
-    guest = await runGuest({ network, script: "embedded-default", devices: ["e1.0"], serverLog: () => server.log(), timeoutSeconds: 90 });
+    guest = await runGuest({
+      network,
+      script: "embedded-default",
+      devices: ["e1.0"],
+      serverLog: () => server.log(),
+      timeoutSeconds: 90,
+    });
   }, guestBuildTimeoutMs);
 
   afterAll(async () => {

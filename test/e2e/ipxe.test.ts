@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bootDiskBytes, bootedStatus, debugExitDevice, makeBootSectors } from "../support/boot-disk.ts";
-import { ipxeKernel, missingForIpxe, titleUnless } from "../support/guest.ts";
+import { ipxeKernel, missingForIpxe, titleUnless } from "../support/requirements.ts";
 import { writeServerConfig } from "../support/server-config.ts";
 import { startServer } from "../support/server-process.ts";
 import { createNetwork } from "../support/test-network.ts";

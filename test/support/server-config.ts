@@ -10,6 +10,8 @@ export interface FileTarget {
   /** As in the configuration: "64MiB"; absent: the size of the file. */
   size?: string;
   readOnly?: boolean;
+  /** By default "1s". */
+  sync?: string;
 }
 
 /** Writes DIRECTORY/voe.toml, with state and control socket beside it, and returns its path. */
@@ -25,7 +27,7 @@ export async function writeServerConfig(
   ];
   for (const target of config.targets) {
     lines.push("", "[[target]]", `shelf = ${target.shelf}`, `slot = ${target.slot}`, 'backend = "file"');
-    lines.push(`path = ${JSON.stringify(target.path)}`, 'sync = "1s"');
+    lines.push(`path = ${JSON.stringify(target.path)}`, `sync = ${JSON.stringify(target.sync ?? "1s")}`);
     if (target.size !== undefined) lines.push(`size = ${JSON.stringify(target.size)}`);
     if (target.readOnly === true) lines.push("read_only = true");
   }

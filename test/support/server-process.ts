@@ -11,6 +11,8 @@ function voeCommand(): string[] {
 
 export interface ServerProcess extends AsyncDisposable {
   readonly pid: number;
+  /** When it has ended, however that came: as `stop`. */
+  readonly exited: Promise<number | null>;
   /** Everything it wrote to stdout and stderr so far. */
   log(): string;
   /** Sends a signal and goes on. */
@@ -72,6 +74,7 @@ export async function startServer(options: {
   };
   return {
     pid: child.pid,
+    exited: child.exited.then(() => child.exitCode),
     log: () => log,
     signal: (name) => child.kill(name),
     stop,

@@ -4,7 +4,9 @@
 # check NAME COMMAND...: runs the command; the script goes on whatever comes out.
 check() {
   check_name=$1; shift
-  if "$@"; then echo "CHECK pass $check_name"; else echo "CHECK fail $check_name (status $?)"; failed=1; fi
+  if "$@"; then check_result=pass; else check_result=fail; failed=1; fi
+  read -r check_uptime check_rest < /proc/uptime
+  echo "CHECK $check_result $check_uptime $check_name"
 }
 
 # eventually SECONDS COMMAND...: succeeds as soon as the command does, fails when it has not within the time.
