@@ -1,9 +1,10 @@
 /** Files and block devices by descriptor: the calls that `node:fs` lacks, or that must not allocate. */
-import { errno, libc } from "./libc.ts";
+import { ENXIO, errno, libc } from "./libc.ts";
 import { allocateMemory } from "./memory.ts";
 import { iovec } from "./structs.ts";
 
 const RWF_NOWAIT = 8;
+const SEEK_DATA = 3;
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -34,6 +35,13 @@ export function readCached(fd: number, address: number, lengthBytes: number, off
 export function readAt(fd: number, address: number, lengthBytes: number, offsetBytes: number): number {
   const read = Number(libc.pread(fd, address, lengthBytes, offsetBytes));
   return read >= 0 ? read : -errno();
+}
+
+/** Whether a range of a file has no data on the medium, so that it reads as zeros without waiting. */
+export function isHole(fd: number, offsetBytes: number, lengthBytes: number): boolean {
+  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
+  // ENXIO: no data from there to the end.
+  return dataAt < 0 ? errno() === ENXIO : dataAt >= offsetBytes + lengthBytes;
 }
 
 /** pwrite(2): the bytes written, which may be fewer than asked, or the error number negated. */

@@ -9,6 +9,7 @@ const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.
 const table = {
   __errno_location: { args: [], returns: T.ptr },
   bind: { args: [T.i32, T.ptr, T.u32], returns: T.i32 },
+  clock_gettime: { args: [T.i32, T.u64_fast], returns: T.i32 },
   close: { args: [T.i32], returns: T.i32 },
   fallocate: { args: [T.i32, T.i32, T.i64_fast, T.i64_fast], returns: T.i32 },
   fcntl: { args: [T.i32, T.i32, T.u64_fast], returns: T.i32 },
@@ -18,6 +19,7 @@ const table = {
   if_nameindex: { args: [], returns: T.ptr },
   if_nametoindex: { args: [T.cstring], returns: T.u32 },
   ioctl: { args: [T.i32, T.u64_fast, T.u64_fast], returns: T.i32 },
+  lseek: { args: [T.i32, T.i64_fast, T.i32], returns: T.i64_fast },
   mmap: { args: [T.u64_fast, T.u64_fast, T.i32, T.i32, T.i32, T.i64_fast], returns: T.u64_fast },
   munmap: { args: [T.u64_fast, T.u64_fast], returns: T.i32 },
   open: { args: [T.cstring, T.i32, T.i32], returns: T.i32 },

@@ -25,8 +25,8 @@ export const parseSize = (text: string): number => {
     );
   }
   const bytes = Number(amount) * unit[1];
+  if (bytes > Number.MAX_SAFE_INTEGER) throw new RangeError("is over 8191TiB, the largest size there is; write less");
   if (!Number.isInteger(bytes)) throw new RangeError("is not a whole number of bytes; use a smaller unit");
-  if (!Number.isSafeInteger(bytes)) throw new RangeError("is over 8191TiB, the largest size there is; write less");
   return bytes;
 };
 

@@ -1,7 +1,7 @@
 /** A disk in a file or on a device, through the page cache. */
 import { closeSync, fdatasync, fstatSync, read } from "node:fs";
 import { promisify } from "node:util";
-import { readCached, writeAt } from "../../../ffi/file.ts";
+import { isHole, readAt, readCached, writeAt } from "../../../ffi/file.ts";
 import { EAGAIN, EOPNOTSUPP } from "../../../ffi/libc.ts";
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
@@ -157,7 +157,11 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     if (sector + count > info.sectorCount) return OUT_OF_RANGE;
     if (!order.isIdle && order.isBlocked(sector, count, false)) return LATER;
     const lengthBytes = count * SECTOR_BYTES;
-    const done = readCached(fd, target.address + at, lengthBytes, sector * SECTOR_BYTES);
+    const address = target.address + at;
+    const offsetBytes = sector * SECTOR_BYTES;
+    let done = readCached(fd, address, lengthBytes, offsetBytes);
+    // What was never written is read at once as well: no medium has to be waited for.
+    if (done === -EAGAIN && isHole(fd, offsetBytes, lengthBytes)) done = readAt(fd, address, lengthBytes, offsetBytes);
     if (done === lengthBytes) {
       pages.found(sector, count);
       return OK;

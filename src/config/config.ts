@@ -1,0 +1,139 @@
+import type { Cidr } from "../base/cidr.ts";
+import type { ListenAddress } from "../base/listen-address.ts";
+import type { Secret } from "./secret.ts";
+
+/** What a configuration file says, checked, with defaults filled in. Frozen to the last list. Paths are as written. */
+export interface Config {
+  readonly server: ServerConfig;
+  /** Absent: NBD is off. */
+  readonly nbd: NbdConfig | undefined;
+  /** At least one; no two with one address. */
+  readonly targets: readonly TargetConfig[];
+}
+
+export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+
+export interface ServerConfig {
+  /** Interfaces that AoE is served on; empty: AoE is off. */
+  readonly interfaces: readonly string[];
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly stateDir: string;
+  readonly controlSocket: string;
+  /** Status page, metrics and API; absent: off. */
+  readonly http: ListenAddress | undefined;
+}
+
+export interface NbdConfig {
+  readonly bind: ListenAddress;
+  /** Where clients may come from; empty: anywhere that reaches `bind`. */
+  readonly allow: readonly Cidr[];
+  /** Absent: TLS is off. */
+  readonly tls: TlsConfig | undefined;
+}
+
+/** PEM files. */
+export interface TlsConfig {
+  readonly cert: string;
+  readonly key: string;
+  readonly clientCa: string;
+}
+
+export interface TargetConfig {
+  readonly shelf: number;
+  readonly slot: number;
+  /** At most 1024 bytes of UTF-8. */
+  readonly configString: string;
+  readonly readOnly: boolean;
+  /** Lower-case "aa:bb:cc:dd:ee:ff", each once; empty: everyone on the wire. */
+  readonly allowMacs: readonly string[];
+  readonly sync: SyncConfig;
+  readonly backend: BackendConfig;
+}
+
+/** When a write is answered: once it survives power loss, or at once with a sync in the background, or with none. */
+export type SyncConfig =
+  { readonly kind: "always" } | { readonly kind: "interval"; readonly intervalMs: number } | { readonly kind: "none" };
+
+export type BackendConfig = FileBackendConfig | DeviceBackendConfig | CasBackendConfig;
+
+export interface FileBackendConfig {
+  readonly kind: "file";
+  readonly path: string;
+  /** Created sparse at this size where absent, grown to it where smaller; undefined: the file exists and stays as it is. */
+  readonly sizeBytes: number | undefined;
+}
+
+export interface DeviceBackendConfig {
+  readonly kind: "device";
+  readonly path: string;
+  /** Past the page cache (O_DIRECT). */
+  readonly direct: boolean;
+}
+
+export const HASHES = ["blake3", "sha256"] as const;
+export const COMPRESSIONS = ["lz4", "none"] as const;
+
+export interface CasBackendConfig {
+  readonly kind: "cas";
+  /** A power of two from 512 to 65536. */
+  readonly blockSizeBytes: number;
+  readonly sizeBytes: number;
+  readonly hash: (typeof HASHES)[number];
+  readonly compression: (typeof COMPRESSIONS)[number];
+  /** Fits a timer. Absent: snapshots are made only when asked for. */
+  readonly snapshotEveryMs: number | undefined;
+  readonly blobStore: BlobStoreConfig;
+}
+
+export const BLOB_STORE_TYPES = ["file", "s3", "azure", "b2", "cas"] as const;
+
+export type BlobStoreConfig = FileStoreConfig | S3StoreConfig | AzureStoreConfig | CasStoreConfig;
+
+export interface FileStoreConfig {
+  readonly type: "file";
+  readonly path: string;
+}
+
+/** Local packs of a store that is far away. */
+export interface CacheConfig {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** Amazon S3, whatever speaks its protocol, and Backblaze B2, which does so without conditional writes. */
+export interface S3StoreConfig {
+  readonly type: "s3" | "b2";
+  readonly bucket: string;
+  /** Before every key; may be empty. */
+  readonly prefix: string;
+  readonly region: string;
+  /** Without a slash at the end. */
+  readonly endpoint: string;
+  /** Absent: they come from the environment. */
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
+  readonly cache: CacheConfig;
+}
+
+export interface AzureStoreConfig {
+  readonly type: "azure";
+  readonly account: string;
+  readonly container: string;
+  /** Before every blob name; may be empty. */
+  readonly prefix: string;
+  /** Without a slash at the end. */
+  readonly endpoint: string;
+  /** At most one of the two is there; neither: it comes from the environment. */
+  readonly accountKey: Secret | undefined;
+  readonly sas: Secret | undefined;
+  readonly cache: CacheConfig;
+}
+
+/** The network store that `voe cas-server` is. */
+export interface CasStoreConfig {
+  readonly type: "cas";
+  /** Without a slash at the end. */
+  readonly endpoint: string;
+  /** Absent: it comes from the environment, or the server asks for none. */
+  readonly token: Secret | undefined;
+  readonly cache: CacheConfig;
+}

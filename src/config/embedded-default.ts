@@ -1,0 +1,39 @@
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { deepFreeze } from "./deep-freeze.ts";
+
+/**
+ * What is served where no configuration file is named: one archive of 8 GiB, e1.0, with everything it keeps under
+ * `dataDir`. Nothing in it reaches beyond this machine: AoE is on the loopback interface, NBD and the status page are
+ * on loopback addresses.
+ */
+export const embeddedDefault = (dataDir: string): Config =>
+  deepFreeze<Config>({
+    server: {
+      interfaces: ["lo"],
+      logLevel: "info",
+      stateDir: join(dataDir, "state"),
+      controlSocket: join(dataDir, "voe.sock"),
+      http: { host: "127.0.0.1", port: 9464 },
+    },
+    nbd: { bind: { host: "127.0.0.1", port: 10809 }, allow: [], tls: undefined },
+    targets: [
+      {
+        shelf: 1,
+        slot: 0,
+        configString: "archive",
+        readOnly: false,
+        allowMacs: [],
+        sync: { kind: "always" },
+        backend: {
+          kind: "cas",
+          blockSizeBytes: 4096,
+          sizeBytes: 8 * 2 ** 30,
+          hash: "blake3",
+          compression: "lz4",
+          snapshotEveryMs: undefined,
+          blobStore: { type: "file", path: join(dataDir, "blobs") },
+        },
+      },
+    ],
+  });

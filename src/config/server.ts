@@ -1,0 +1,58 @@
+import { parseListenAddress } from "../base/listen-address.ts";
+import { LOG_LEVELS, type ServerConfig } from "./config.ts";
+import { asListOf, asOneOf, asParsed, asTable, fail, inside, quote, type Reader, type Table } from "./reader.ts";
+import { asPath } from "./values.ts";
+
+/** IFNAMSIZ of Linux, less the zero byte at the end. */
+const INTERFACE_NAME_MAX_BYTES = 15;
+/** sun_path of Linux's `sockaddr_un`, less the zero byte at the end. */
+const SOCKET_PATH_MAX_BYTES = 107;
+
+const asInterface = asParsed('the name of a network interface, for example "eth0"', (name) => {
+  if (!/^[!-.0-~]+$/.test(name) || name === "." || name === ".." || name.length > INTERFACE_NAME_MAX_BYTES) {
+    throw new RangeError('is not the name of a network interface; write one that "ip link" lists, for example "eth0"');
+  }
+  return name;
+});
+
+const asSocketPath: Reader<string> = (value, place) => {
+  const path = asPath(value, place);
+  if (path === undefined || Buffer.byteLength(path) <= SOCKET_PATH_MAX_BYTES) return path;
+  return fail(
+    place,
+    `${quote(path)} is over ${SOCKET_PATH_MAX_BYTES} bytes, more than a socket's path may have; shorten it`,
+  );
+};
+
+export const asListenAddress = asParsed('HOST:PORT in quotes, for example "127.0.0.1:9464"', parseListenAddress);
+
+export const serverKeys = {
+  interface: asInterface,
+  interfaces: asListOf(asInterface),
+  log_level: asOneOf(LOG_LEVELS),
+  state_dir: asPath,
+  control_socket: asSocketPath,
+  http: asListenAddress,
+};
+
+export const asServerTable = asTable(serverKeys);
+
+/** [server], which may be absent. */
+export const readServer = (table: Table<typeof serverKeys> | undefined): ServerConfig => {
+  const values = table?.values ?? {};
+  const interfaces = values.interfaces ?? (values.interface === undefined ? [] : [values.interface]);
+  if (table?.has("interface") && table.has("interfaces")) {
+    fail(inside(table.place, "interface"), "is there beside interfaces; keep one of the two");
+  }
+  for (const [index, name] of interfaces.entries()) {
+    if (interfaces.indexOf(name) === index || table === undefined) continue;
+    fail(inside(inside(table.place, "interfaces"), index), `${quote(name)} is there twice; remove one`);
+  }
+  return {
+    interfaces,
+    logLevel: values.log_level ?? "info",
+    stateDir: values.state_dir ?? "/var/lib/voe",
+    controlSocket: values.control_socket ?? "/run/voe/voe.sock",
+    http: values.http,
+  };
+};

@@ -1,0 +1,110 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
+import type { StatusReport } from "./status.ts";
+
+export interface ControlServerOptions {
+  /** Where the socket is made, with its directory where that is absent. */
+  readonly path: string;
+  readonly report: () => StatusReport;
+  /** Reads the configuration again and says what has changed, a sentence each; rejects when it is wrong. */
+  readonly reload: () => Promise<readonly string[]>;
+}
+
+export interface ControlServer {
+  /** Answers what has been asked, then removes the socket. */
+  close(): Promise<void>;
+}
+
+/** How long a server on an existing socket has to show that it lives. */
+const ALIVE_TIMEOUT_MS = 2000;
+
+/**
+ * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` over HTTP on a unix socket, for the user of this
+ * process and root. Rejects when another server lives on the path, or when it cannot be used.
+ */
+export async function openControlServer(options: ControlServerOptions): Promise<ControlServer> {
+  const { path } = options;
+  await clearPath(path);
+  const server = listen(options);
+  return { close: () => server.stop() };
+}
+
+function listen(options: ControlServerOptions): Bun.Server<undefined> {
+  const { path } = options;
+  // The mode has to be right from the first moment, not from a chmod later on.
+  const umask = process.umask(0o177);
+  try {
+    const server = Bun.serve({
+      unix: path,
+      fetch: (request) => answer(request, options),
+      error: (error) => Response.json({ error: error.message }, { status: 500 }),
+    });
+    chmodSync(path, 0o600);
+    return server;
+  } catch (error) {
+    throw new Error(`cannot open the control socket ${path}: ${reasonOf(error)}. ${HINT}`, { cause: error });
+  } finally {
+    process.umask(umask);
+  }
+}
+
+const HINT = "Set control_socket to a path in a directory that this user may write.";
+
+async function answer(request: Request, options: ControlServerOptions): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  switch (`${request.method} ${pathname}`) {
+    case "GET /status":
+      return Response.json(options.report());
+    case "GET /metrics":
+      return new Response(renderMetrics(options.report()), { headers: { "content-type": METRICS_CONTENT_TYPE } });
+    case "GET /version": {
+      const { version, commit } = options.report();
+      return Response.json({ version, commit });
+    }
+    case "POST /reload":
+      try {
+        return Response.json({ changes: await options.reload() });
+      } catch (error) {
+        return Response.json({ error: reasonOf(error) }, { status: 422 });
+      }
+    default:
+      return Response.json({ error: `no such request: ${request.method} ${pathname}` }, { status: 404 });
+  }
+}
+
+/** Makes the directory, and removes the socket that a server left when it was killed. */
+async function clearPath(path: string): Promise<void> {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new Error(`cannot make the directory of the control socket ${path}: ${reasonOf(error)}. ${HINT}`, {
+      cause: error,
+    });
+  }
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) {
+    throw new Error(`${path} is in the way of the control socket and is no socket. Remove it, or set control_socket.`);
+  }
+  if (await isAlive(path)) {
+    throw new Error(`another voe serves with the control socket ${path}. Stop it, or set control_socket.`);
+  }
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    throw new Error(`cannot remove the left-over control socket ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function isAlive(path: string): Promise<boolean> {
+  try {
+    await fetch("http://voe/version", { unix: path, signal: AbortSignal.timeout(ALIVE_TIMEOUT_MS) });
+    return true;
+  } catch (error) {
+    // Only this says that nobody listens. A server that is slow to answer, or not ours to ask, is one all the same.
+    return (error as { code?: string }).code !== "ECONNREFUSED";
+  }
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

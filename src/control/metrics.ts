@@ -1,0 +1,98 @@
+/**
+ * The status report in Prometheus' text format 0.0.4
+ * (https://prometheus.io/docs/instrumenting/exposition_formats/). Clients are only counted: a series for each MAC
+ * address would let anyone on the wire, who can make up addresses, grow the monitoring without bound.
+ */
+import type { InterfaceStatus, StatusReport, TargetStatus } from "./status.ts";
+
+export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+
+const escapeHelp = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '\\"');
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function family(name: string, help: string, samples: readonly Sample[]): string {
+  if (samples.length === 0) return "";
+  // The format's convention: a name that ends in _total is a counter.
+  const type = name.endsWith("_total") ? "counter" : "gauge";
+  const lines = samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
+  return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+const one = (value: number, labels: Labels = {}): readonly Sample[] => [[labels, value]];
+
+const INTERFACE_METRICS: readonly [name: string, help: string, value: (link: InterfaceStatus) => number][] = [
+  ["voe_interface_up", "1 while the interface has a link.", (link) => Number(link.up)],
+  ["voe_interface_mtu_bytes", "MTU of the interface.", (link) => link.mtuBytes],
+  ["voe_interface_frame_sectors", "Sectors that one frame carries.", (link) => link.sectorsPerFrame],
+  ["voe_interface_received_frames_total", "AoE frames received.", (link) => link.framesReceived],
+  ["voe_interface_sent_frames_total", "AoE frames sent.", (link) => link.framesSent],
+  [
+    "voe_interface_dropped_frames_total",
+    "Frames the kernel dropped because the receive ring was full.",
+    (link) => link.framesDropped,
+  ],
+  [
+    "voe_interface_ignored_frames_total",
+    "Frames received that were not for a target here.",
+    (link) => link.framesIgnored,
+  ],
+  ["voe_interface_send_failures_total", "Frames the kernel refused to send.", (link) => link.sendFailures],
+];
+
+const TARGET_METRICS: readonly [name: string, help: string, value: (target: TargetStatus) => number][] = [
+  ["voe_target_up", "1 while the target serves, 0 when it has failed.", (target) => Number(target.state === "ok")],
+  ["voe_target_size_bytes", "Size of the disk.", (target) => target.sizeBytes],
+  ["voe_target_allocated_bytes", "What the disk takes up on its medium.", (target) => target.space.allocatedBytes],
+  ["voe_target_read_only", "1 when writes are refused.", (target) => Number(target.readOnly)],
+  ["voe_target_reads_total", "Read requests.", (target) => target.reads],
+  ["voe_target_writes_total", "Write requests.", (target) => target.writes],
+  ["voe_target_flushes_total", "Flush requests.", (target) => target.flushes],
+  ["voe_target_read_bytes_total", "Bytes read by clients.", (target) => target.readBytes],
+  ["voe_target_written_bytes_total", "Bytes written by clients.", (target) => target.writtenBytes],
+  ["voe_target_errors_total", "Requests that ended in an error.", (target) => target.errors],
+  ["voe_target_in_flight_requests", "Requests taken and not answered yet.", (target) => target.inFlight],
+  ["voe_target_reservations", "Clients that hold the reservation.", (target) => target.reservations.length],
+];
+
+/** The whole answer to `GET /metrics`. */
+export function renderMetrics(report: StatusReport): string {
+  const { version, commit, interfaces, targets } = report;
+  const startSeconds = Date.parse(report.startedAt) / 1000;
+  return [
+    family("voe_build_info", "Version and commit of the server.", one(1, { version, commit })),
+    family("voe_start_time_seconds", "When the server started, in seconds since 1970.", one(startSeconds)),
+    family("voe_warnings", "Warnings in the status report.", one(report.warnings.length)),
+    family("voe_clients", "Clients in the status report.", one(report.clients.length)),
+    ...INTERFACE_METRICS.map(([name, help, value]) =>
+      family(
+        name,
+        help,
+        interfaces.map((link) => [{ interface: link.name }, value(link)]),
+      ),
+    ),
+    family(
+      "voe_target_info",
+      "How the target is configured.",
+      targets.map((target) => [infoLabels(target), 1]),
+    ),
+    ...TARGET_METRICS.map(([name, help, value]) =>
+      family(
+        name,
+        help,
+        targets.map((target) => [{ target: target.name }, value(target)]),
+      ),
+    ),
+  ].join("");
+}
+
+function infoLabels({ name, backend, path, configString, sync }: TargetStatus): Labels {
+  return { target: name, backend, path, config_string: configString, sync };
+}
