@@ -20,8 +20,8 @@ export interface Wire extends AsyncDisposable {
 let wireCount = 0;
 
 /**
- * Joins two interfaces of `mtu`; with `switchMtu` there is a switch between them that passes no more than that. The
- * near end is in the namespace of this process, and gone when the wire is disposed of.
+ * Joins two interfaces of `mtu`; with `switchMtu` there is a switch between them that drops what is longer, silently
+ * as switches do: a veth whose peer has a smaller MTU would tell the sender. The near end is in the namespace of this process, and gone when the wire is disposed of.
  */
 export async function createWire({ mtu, switchMtu }: { mtu: number; switchMtu?: number }): Promise<Wire> {
   const name = `vi${process.pid}x${wireCount++}`;
@@ -44,7 +44,8 @@ export async function createWire({ mtu, switchMtu }: { mtu: number; switchMtu?: 
       await $`ip -n ${switchNamespace} link add p1 type veth peer name ${far} netns ${namespace}`.quiet();
       await $`ip -n ${switchNamespace} link add br0 type bridge`.quiet();
       for (const port of ["p0", "p1"]) {
-        await $`ip -n ${switchNamespace} link set ${port} master br0 mtu ${switchMtu} up`.quiet();
+        await $`ip -n ${switchNamespace} link set ${port} master br0 mtu ${mtu} up`.quiet();
+        await dropArriving(switchNamespace, port, `meta length > ${switchMtu}`);
       }
       await $`ip -n ${switchNamespace} link set br0 up`.quiet();
     }
@@ -59,9 +60,13 @@ export async function createWire({ mtu, switchMtu }: { mtu: number; switchMtu?: 
 
 /** Drops one in `oneIn` of the frames that arrive at the far end. */
 export async function loseFrames(wire: Wire, oneIn: number): Promise<void> {
-  const rules = `table netdev loss { chain in { type filter hook ingress device ${wire.far} priority 0;
-    numgen inc mod ${oneIn} 0 drop; } }`;
-  await $`ip netns exec ${wire.namespace} nft -f - < ${Buffer.from(rules)}`.quiet();
+  await dropArriving(wire.namespace, wire.far, `numgen inc mod ${oneIn} 0`);
+}
+
+async function dropArriving(namespace: string, device: string, condition: string): Promise<void> {
+  const hook = `type filter hook ingress device ${device} priority 0`;
+  const rules = `table netdev ${device} {\nchain arriving {\n${hook};\n${condition} drop\n}\n}\n`;
+  await $`ip netns exec ${namespace} nft -f - < ${Buffer.from(rules)}`.quiet();
 }
 
 /** Starts vblade on the far end of a wire. */
