@@ -36,9 +36,8 @@ test.skipIf(cannotDrop)(`without the capability the error names what grants it${
   const code = `import { openPacketSocket } from "${import.meta.dir}/../../../ffi/packet.ts";
     try { openPacketSocket(); } catch (error) { console.log(error.errno, error.message); }`;
   const bun = [process.execPath, "-e", code];
-  const asRoot = process.getuid?.() === 0;
   const { stdout } = Bun.spawnSync(
-    asRoot ? ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", ...bun] : bun,
+    capable ? ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", ...bun] : bun,
   );
   expect(stdout.toString()).toStartWith(`${EPERM} raw Ethernet needs the capability CAP_NET_RAW`);
   expect(stdout.toString()).toContain(`sudo setcap cap_net_raw+ep ${process.execPath}`);
