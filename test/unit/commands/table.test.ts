@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { escapeUnprintable, formatTable } from "../../../src/commands/table.ts";
+import { formatTable } from "../../../src/commands/table.ts";
 
 test("columns are aligned, those of numbers to the right, and no line ends in spaces", () => {
   const rows = [
@@ -11,6 +11,5 @@ test("columns are aligned, those of numbers to the right, and no line ends in sp
 });
 
 test("control characters from the wire do not reach the terminal", () => {
-  expect(escapeUnprintable("a\u001b[2J\nb\u009bc")).toBe("a\\x1b[2J\\x0ab\\x9bc");
-  expect(formatTable([["a\nb", "c"]])).toBe("a\\x0ab  c");
+  expect(formatTable([["a\u001b[2J\nb", "c"]])).toBe("a\\x1b[2J\\x0ab  c");
 });
