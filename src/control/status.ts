@@ -68,7 +68,7 @@ export interface TargetStatus {
   readonly maskList: readonly string[];
 }
 
-export interface TargetSpace {
+interface TargetSpace {
   /** What the target takes up on its medium: less than `sizeBytes` where a file is sparse. */
   readonly allocatedBytes: number;
 }

@@ -106,7 +106,10 @@ function remember(report) {
   const names = new Set(report.targets.map((target) => target.name));
   for (const name of ratesOf.keys()) if (!names.has(name)) ratesOf.delete(name);
   // A server that was started again counts from zero.
-  if (earlier?.startedAt !== report.startedAt) ratesOf.clear();
+  if (earlier?.startedAt !== report.startedAt) {
+    ratesOf.clear();
+    earlier = undefined;
+  }
   const seconds = report.uptimeSeconds - (earlier?.uptimeSeconds ?? report.uptimeSeconds);
   if (seconds > 0) {
     const before = new Map(earlier?.targets.map((target) => [target.name, target]));

@@ -1,7 +1,8 @@
 /** The status report as tables for a terminal. */
 import { formatBytes, formatCount, formatDuration } from "../base/human.ts";
 import { printable } from "../base/printable.ts";
-import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "./status.ts";
+import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "../control/status.ts";
+import { formatTable } from "./table.ts";
 
 interface Column<Row> {
   readonly title: string;
@@ -9,8 +10,8 @@ interface Column<Row> {
   readonly cell: (row: Row) => string;
 }
 
-const left = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, cell });
-const right = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, right: true, cell });
+const text = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, cell });
+const count = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, right: true, cell });
 
 /**
  * The report as lines without newlines. With an earlier report of the same server, the columns that count show what
@@ -42,36 +43,31 @@ function section<Row>(none: string, columns: readonly Column<Row>[], rows: reado
 
 function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
   const grid = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ cell }) => cell(row)))];
-  const widths = columns.map((_, index) => Math.max(...grid.map((cells) => Bun.stringWidth(cells[index] ?? ""))));
-  return grid.map((cells) =>
-    columns
-      .map((column, index) => {
-        const text = cells[index] ?? "";
-        const padding = " ".repeat((widths[index] ?? 0) - Bun.stringWidth(text));
-        return column.right ? padding + text : text + padding;
-      })
-      .join("  ")
-      .trimEnd(),
-  );
+  const right = new Set(columns.flatMap((column, index) => (column.right === true ? [index] : [])));
+  return formatTable(grid, right).split("\n");
 }
+
+/** A config string may have 1024 characters, which no terminal has columns for. */
+const shortened = (configString: string): string =>
+  configString.length > 40 ? `${configString.slice(0, 39)}…` : configString;
 
 const mode = ({ readOnly, sync }: TargetStatus): string => (readOnly ? "read-only" : sync);
 
 const TARGET_IDENTITY: readonly Column<TargetStatus>[] = [
-  left("TARGET", ({ name }) => name),
-  left("STATE", ({ state }) => (state === "ok" ? "ok" : "FAILED")),
-  right("SIZE", ({ sizeBytes }) => formatBytes(sizeBytes)),
-  right("USED", ({ space }) => formatBytes(space.allocatedBytes)),
+  text("TARGET", ({ name }) => name),
+  text("STATE", ({ state }) => (state === "ok" ? "ok" : "FAILED")),
+  count("SIZE", ({ sizeBytes }) => formatBytes(sizeBytes)),
+  count("USED", ({ space }) => formatBytes(space.allocatedBytes)),
 ];
 
 const TARGET_TOTALS: readonly Column<TargetStatus>[] = [
   ...TARGET_IDENTITY,
-  left("SYNC", mode),
-  right("READ", ({ readBytes }) => formatBytes(readBytes)),
-  right("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
-  right("ERRORS", ({ errors }) => formatCount(errors)),
-  left("CONFIG STRING", ({ configString }) => printable(configString) || "-"),
-  left("ON", ({ backend, path }) => printable(`${backend} ${path}`)),
+  text("SYNC", mode),
+  count("READ", ({ readBytes }) => formatBytes(readBytes)),
+  count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
+  count("ERRORS", ({ errors }) => formatCount(errors)),
+  text("ON", ({ backend, path }) => `${backend} ${path}`),
+  text("CONFIG STRING", ({ configString }) => shortened(configString)),
 ];
 
 function targetRates(earlier: StatusReport, seconds: number): readonly Column<TargetStatus>[] {
@@ -82,38 +78,38 @@ function targetRates(earlier: StatusReport, seconds: number): readonly Column<Ta
     const change = target[counter] - (before.get(target.name)?.[counter] ?? target[counter]);
     return Math.max(0, change) / seconds;
   };
-  const count = (counter: Counter) => (target: TargetStatus) => formatCount(Math.round(rate(target, counter)));
+  const requests = (counter: Counter) => (target: TargetStatus) => formatCount(Math.round(rate(target, counter)));
   const bytes = (counter: Counter) => (target: TargetStatus) => `${formatBytes(rate(target, counter))}/s`;
   return [
     ...TARGET_IDENTITY,
-    right("READS/S", count("reads")),
-    right("READ", bytes("readBytes")),
-    right("WRITES/S", count("writes")),
-    right("WRITTEN", bytes("writtenBytes")),
-    right("IN FLIGHT", ({ inFlight }) => formatCount(inFlight)),
-    right("ERRORS", ({ errors }) => formatCount(errors)),
+    count("READS/S", requests("reads")),
+    count("READ", bytes("readBytes")),
+    count("WRITES/S", requests("writes")),
+    count("WRITTEN", bytes("writtenBytes")),
+    count("IN FLIGHT", ({ inFlight }) => formatCount(inFlight)),
+    count("ERRORS", ({ errors }) => formatCount(errors)),
   ];
 }
 
 const INTERFACES: readonly Column<InterfaceStatus>[] = [
-  left("INTERFACE", ({ name }) => name),
-  left("LINK", ({ up }) => (up ? "up" : "DOWN")),
-  left("MAC", ({ mac }) => mac),
-  right("MTU", ({ mtuBytes }) => String(mtuBytes)),
-  right("SECTORS", ({ sectorsPerFrame }) => String(sectorsPerFrame)),
-  right("RECEIVED", ({ framesReceived }) => formatCount(framesReceived)),
-  right("SENT", ({ framesSent }) => formatCount(framesSent)),
-  right("DROPPED", ({ framesDropped }) => formatCount(framesDropped)),
-  right("IGNORED", ({ framesIgnored }) => formatCount(framesIgnored)),
-  right("NOT SENT", ({ sendFailures }) => formatCount(sendFailures)),
+  text("INTERFACE", ({ name }) => name),
+  text("LINK", ({ up }) => (up ? "up" : "DOWN")),
+  text("MAC", ({ mac }) => mac),
+  count("MTU", ({ mtuBytes }) => String(mtuBytes)),
+  count("SECTORS", ({ sectorsPerFrame }) => String(sectorsPerFrame)),
+  count("RECEIVED", ({ framesReceived }) => formatCount(framesReceived)),
+  count("SENT", ({ framesSent }) => formatCount(framesSent)),
+  count("DROPPED", ({ framesDropped }) => formatCount(framesDropped)),
+  count("IGNORED", ({ framesIgnored }) => formatCount(framesIgnored)),
+  count("NOT SENT", ({ sendFailures }) => formatCount(sendFailures)),
 ];
 
 const CLIENTS: readonly Column<ClientStatus>[] = [
-  left("CLIENT", ({ mac }) => mac),
-  left("INTERFACE", (client) => client.interface),
-  left("TARGET", ({ target }) => target),
-  right("REQUESTS", ({ requests }) => formatCount(requests)),
-  right("READ", ({ readBytes }) => formatBytes(readBytes)),
-  right("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
-  right("LAST SEEN", ({ lastSeenSecondsAgo }) => `${formatDuration(lastSeenSecondsAgo)} ago`),
+  text("CLIENT", ({ mac }) => mac),
+  text("INTERFACE", (client) => client.interface),
+  text("TARGET", ({ target }) => target),
+  count("REQUESTS", ({ requests }) => formatCount(requests)),
+  count("READ", ({ readBytes }) => formatBytes(readBytes)),
+  count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
+  count("LAST SEEN", ({ lastSeenSecondsAgo }) => `${formatDuration(lastSeenSecondsAgo)} ago`),
 ];
