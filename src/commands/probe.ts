@@ -59,8 +59,7 @@ export const probeCommand = defineCommand({
 });
 
 function onlyAddress(positionals: readonly string[]): TargetAddress {
-  const [text, unexpected] = positionals;
-  if (text === undefined) throw new UsageError("which target? For example: voe probe e1.0");
+  const [text = "", unexpected] = positionals;
   if (unexpected !== undefined) throw new UsageError(`unexpected argument "${unexpected}"`);
   try {
     return parseAddress(text);

@@ -204,7 +204,7 @@ describe.skipIf(missing !== undefined)(`the initiator over a bad path${title}`, 
     expect(stdout).toContain("2 pass (the interface carries 17, the target takes 17)");
     expect(stdout).toMatch(/^bad: frames over 1060 bytes get lost either way/m);
     expect(stdout).toContain("the switch or the other side does not pass jumbo frames");
-  });
+  }, 30_000);
 
   test("requests that get lost are sent again until everything is written, and probe tells the loss", async () => {
     await using wire = await createWire({ mtu: 9000 });
@@ -230,5 +230,5 @@ describe.skipIf(missing !== undefined)(`the initiator over a bad path${title}`, 
     expect(path.loss.percent).toBeGreaterThan(3);
     expect(path.loss.percent).toBeLessThan(8);
     expect(path.problems[0]).toContain("of the requests got no answer");
-  });
+  }, 30_000);
 });

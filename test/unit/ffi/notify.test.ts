@@ -50,13 +50,13 @@ for (const [kind, name] of [
   ["a socket in the file system", join(directory, "notify.sock")],
   ["an abstract socket", `@voe-notify-test-${process.pid}`],
 ] as const) {
-  test.skipIf(python === null)(`${kind} is told readiness with a status, watchdog and stop${why}`, async () => {
+  test.skipIf(python === null)(`${kind} is told readiness, watchdog and stop${why}`, async () => {
     const datagrams = await received(name, 3, (environment) => {
-      expect(notifyReady("two\ntargets", environment)).toBe(true);
+      expect(notifyReady("2\ntargets", environment)).toBe(true);
       expect(notifyWatchdog(environment)).toBe(true);
       expect(notifyStopping(environment)).toBe(true);
     });
-    expect(datagrams.map(({ text }) => text)).toEqual(["READY=1\nSTATUS=two targets", "WATCHDOG=1", "STOPPING=1"]);
+    expect(datagrams.map(({ text }) => text)).toEqual(["READY=1\nSTATUS=2 targets", "WATCHDOG=1", "STOPPING=1"]);
   });
 }
 

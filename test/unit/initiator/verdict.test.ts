@@ -33,7 +33,7 @@ function measuredWith(toTarget: number, fromTarget: number, more: Partial<PathMe
     sectors: { interface: 17, target: 16, passed: Math.min(toTarget, fromTarget) },
     largestFrameBytes: { toTarget: frameBytes(toTarget), fromTarget: frameBytes(fromTarget) },
     latency: { requests: 100, minMs: 0.1, medianMs: 0.1, p99Ms: 0.2 },
-    loss: { requests: 2000, lost: 0 },
+    loss: { requests: 2000, lost: 0, late: 0 },
     throughput: undefined,
     refusal: "",
     ...more,
@@ -75,10 +75,10 @@ test("an interface with a smaller MTU than the target's gets a note", () => {
 });
 
 test("one loss in a thousand is bad, one in two thousand is worth a note", () => {
-  const bad = judge(pathWith({}), measuredWith(16, 16, { loss: { requests: 2000, lost: 2 } }));
+  const bad = judge(pathWith({}), measuredWith(16, 16, { loss: { requests: 2000, lost: 2, late: 0 } }));
   expect(bad.good).toBe(false);
   expect(bad.problems[0]).toStartWith("0.10 % of the requests");
-  const tolerable = judge(pathWith({}), measuredWith(16, 16, { loss: { requests: 2000, lost: 1 } }));
+  const tolerable = judge(pathWith({}), measuredWith(16, 16, { loss: { requests: 2000, lost: 1, late: 0 } }));
   expect(tolerable).toMatchObject({ good: true, notes: ["1 of 2000 requests got no answer"] });
 });
 
@@ -93,8 +93,19 @@ test("a target that refuses its data is bad and says why", () => {
 });
 
 test("a target that answers no read is bad", () => {
-  const silent = measuredWith(0, 0, { latency: undefined, loss: { requests: 4, lost: 4 } });
+  const silent = measuredWith(0, 0, { latency: undefined, loss: { requests: 4, lost: 4, late: 0 } });
   expect(judge(pathWith({}), silent).problems[0]).toContain("answers queries and no reads");
+});
+
+test("late answers are the storage's and not the path's", () => {
+  const late = { requests: 2000, lost: 0, late: 3 };
+  const { good, notes } = judge(pathWith({}), measuredWith(16, 16, { loss: late }));
+  expect(good).toBe(true);
+  expect(notes).toEqual(["3 of 2000 answers took more than 1000 ms: the target's storage is slow"]);
+  const never = measuredWith(0, 0, { latency: undefined, loss: { requests: 4, lost: 0, late: 4 } });
+  expect(judge(pathWith({}), never).problems).toEqual([
+    "every read takes more than 1000 ms: look at the target's storage",
+  ]);
 });
 
 test("a disk smaller than a frame is measured by what it has", () => {
