@@ -3,9 +3,6 @@
  * storage server, so their automatic loading is off.
  */
 import { $ } from "bun";
-import { version } from "../package.json";
 
-const commit = process.env["VOE_COMMIT"] ?? (await $`git rev-parse --short=12 HEAD`.nothrow().quiet().text()).trim();
-await $`bun build src/main.ts --compile --minify-syntax --no-compile-autoload-dotenv --no-compile-autoload-bunfig
-  --define VOE_VERSION=${JSON.stringify(version)} --define VOE_COMMIT=${JSON.stringify(commit || "unknown")}
-  --outfile dist/voe`;
+const commit = (await $`git rev-parse --short=12 HEAD`.nothrow().quiet().text()).trim() || "unknown";
+await $`bun build src/main.ts --compile --minify-syntax --no-compile-autoload-dotenv --no-compile-autoload-bunfig --define VOE_COMMIT=${JSON.stringify(commit)} --outfile dist/voe`;

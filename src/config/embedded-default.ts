@@ -3,9 +3,9 @@ import type { Config } from "./config.ts";
 import { deepFreeze } from "./deep-freeze.ts";
 
 /**
- * What is served where no configuration file is named: one archive of 8 GiB, e1.0, with everything it keeps under
- * `dataDir`. Nothing in it reaches beyond this machine: AoE is on the loopback interface, NBD and the status page are
- * on loopback addresses.
+ * What is served where no configuration file is named: one disk of 8 GiB, e1.0, in a sparse file, with everything it
+ * keeps under `dataDir`. Nothing in it reaches beyond this machine: AoE is on the loopback interface, the status page on
+ * a loopback address.
  */
 export const embeddedDefault = (dataDir: string): Config =>
   deepFreeze<Config>({
@@ -16,7 +16,7 @@ export const embeddedDefault = (dataDir: string): Config =>
       controlSocket: join(dataDir, "voe.sock"),
       http: { host: "127.0.0.1", port: 9464 },
     },
-    nbd: { bind: { host: "127.0.0.1", port: 10809 }, allow: [], tls: undefined },
+    nbd: undefined,
     targets: [
       {
         shelf: 1,
@@ -25,15 +25,7 @@ export const embeddedDefault = (dataDir: string): Config =>
         readOnly: false,
         allowMacs: [],
         sync: { kind: "always" },
-        backend: {
-          kind: "cas",
-          blockSizeBytes: 4096,
-          sizeBytes: 8 * 2 ** 30,
-          hash: "blake3",
-          compression: "lz4",
-          snapshotEveryMs: undefined,
-          blobStore: { type: "file", path: join(dataDir, "blobs") },
-        },
+        backend: { kind: "file", path: join(dataDir, "e1.0.img"), sizeBytes: 8 * 2 ** 30 },
       },
     ],
   });

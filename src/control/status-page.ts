@@ -1,12 +1,18 @@
 /** The status page: one document without external resources, put together once from the files in page/. */
+import chart from "./page/chart.js" with { type: "text" };
+import format from "./page/format.js" with { type: "text" };
 import template from "./page/index.html" with { type: "text" };
 import script from "./page/script.js" with { type: "text" };
 import style from "./page/style.css" with { type: "text" };
+import theme from "./page/theme.css" with { type: "text" };
 
 const inline = (place: string, text: string) => (page: string) => page.replace(place, () => text);
 
 // bun-types knows an .html only as the bundle that Bun.serve takes; with type "text" it is its text.
-const page = inline("/* script.js */", script)(inline("/* style.css */", style)(template as unknown as string));
+const page = inline(
+  "/* script.js */",
+  format + chart + script,
+)(inline("/* style.css */", theme + style)(template as unknown as string));
 
 /** The source of an inline element as the browser hashes it. */
 function inlineHash(tag: "script" | "style"): string {

@@ -1,145 +1,38 @@
-/** @import { StatusReport, TargetStatus, InterfaceStatus, ClientStatus } from "../status.ts" */
-
 /*
- * The status page's script, a classic script in the browser. Text from a report only ever becomes text nodes: a
- * config string is set by whoever is on the wire.
+ * The status page's script, a classic script in the browser after format.js and chart.js. Text from a report only
+ * ever becomes text nodes: a config string is set by whoever is on the wire.
  */
 "use strict";
 
+/** @typedef {import("../status.ts").StatusReport} StatusReport */
+/** @typedef {import("../status.ts").TargetStatus} TargetStatus */
+/** @typedef {import("../status.ts").InterfaceStatus} InterfaceStatus */
+/** @typedef {import("../status.ts").ClientStatus} ClientStatus */
+
 const INTERVAL_MS = 1000;
 const TIMEOUT_MS = 5000;
-const HISTORY_SECONDS = 120;
-const CHART_HEIGHT = 50;
-
-/** @typedef {{ at: number, readBytes: number, writtenBytes: number, reads: number, writes: number }} Rates per second */
 
 /** @type {StatusReport | undefined} */
 let earlier;
 /** @type {Map<string, Rates[]>} */
-const history_ = new Map();
+const ratesOf = new Map();
 /** @type {Map<string, ReturnType<typeof makeCard>>} */
 const cards = new Map();
 
-/** @param {string} id */
-function element(id) {
-  const found = document.getElementById(id);
-  if (found === null) throw new Error(`no element ${id}`);
-  return found;
-}
-
 /**
- * @param {string} tag
- * @param {string} className
- * @param {(Node | string)[]} children
+ * @param {string} name
+ * @param {string} [className]
  */
-function make(tag, className = "", ...children) {
-  const made = document.createElement(tag);
-  if (className !== "") made.className = className;
-  made.append(...children);
-  return made;
-}
-
-/** Sets a text only when it differs, so that a selection survives. @param {Element} node @param {string} text */
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-/** @param {number} value */
-function trimmed(value) {
-  const digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
-  const text = value.toFixed(digits);
-  return digits === 0 ? text : text.replace(/\.?0+$/, "");
-}
-
-/** @param {number} bytes */
-function formatBytes(bytes) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-  let unit = 0;
-  for (; bytes >= 999.5 && unit < units.length - 1; unit += 1) bytes /= 1024;
-  return `${trimmed(bytes)} ${units[unit]}`;
-}
-
-/** @param {number} count */
-function formatCount(count) {
-  if (count < 9999.5) return Math.round(count).toLocaleString("en");
-  let unit = 0;
-  for (count /= 1000; count >= 999.5 && unit < 3; unit += 1) count /= 1000;
-  return `${trimmed(count)} ${["k", "M", "G", "T"][unit]}`;
-}
-
-/** @param {number} seconds */
-function formatDuration(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
-}
-
-/** @param {string} name @param {(value: number) => string} format */
-function makeChart(name, format) {
-  const svgNames = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(svgNames, "svg");
-  svg.setAttribute("viewBox", `0 0 ${HISTORY_SECONDS} ${CHART_HEIGHT}`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  const [area, read, written] = ["area", "read", "write"].map((className) => {
-    const path = document.createElementNS(svgNames, "path");
-    path.setAttribute("class", className);
-    svg.append(path);
-    return path;
-  });
-  const peak = make("span");
-  const nowRead = make("span", "read");
-  const nowWritten = make("span", "write");
-  const root = make(
-    "div",
-    "chart",
-    make("div", "name", make("span", "", name), peak),
-    svg,
-    make("div", "now", nowRead, nowWritten),
-  );
-  /** @param {Rates[]} samples @param {"readBytes" | "reads"} readKey @param {"writtenBytes" | "writes"} writeKey */
-  const draw = (samples, readKey, writeKey) => {
-    const last = samples.at(-1);
-    if (last === undefined) {
-      setText(nowRead, "–");
-      setText(nowWritten, "–");
-      return;
-    }
-    const most = samples.reduce((top, sample) => Math.max(top, sample[readKey], sample[writeKey]), 0);
-    /** @param {"readBytes" | "reads" | "writtenBytes" | "writes"} key */
-    const points = (key) =>
-      samples.map((sample) => {
-        const x = HISTORY_SECONDS - (last.at - sample.at);
-        const y = CHART_HEIGHT - 1 - (most === 0 ? 0 : (sample[key] / most) * (CHART_HEIGHT - 3));
-        return `${x.toFixed(1)},${y.toFixed(1)}`;
-      });
-    const readPoints = points(readKey);
-    const start = HISTORY_SECONDS - (last.at - (samples[0]?.at ?? last.at));
-    read?.setAttribute("d", `M${readPoints.join("L")}`);
-    written?.setAttribute("d", `M${points(writeKey).join("L")}`);
-    area?.setAttribute("d", `M${start.toFixed(1)},${CHART_HEIGHT}L${readPoints.join("L")}V${CHART_HEIGHT}Z`);
-    setText(nowRead, format(last[readKey]));
-    setText(nowWritten, format(last[writeKey]));
-    setText(peak, most === 0 ? "" : `peak ${format(most)}`);
-    svg.setAttribute(
-      "aria-label",
-      `${name} in the last two minutes: read ${format(last[readKey])}, written ${format(last[writeKey])} now, ` +
-        `${format(most)} at most`,
-    );
-  };
-  return { root, draw };
-}
-
-/** @param {string} name @param {string} [className] */
 function makeFact(name, className) {
   const value = make("dd");
   const root = make("div", className, make("dt", "", name), value);
   return { root, value };
 }
 
-/** The card of a target, made once and then kept up to date. @param {string} name */
+/**
+ * The card of a target, made once and then kept up to date.
+ * @param {string} name
+ */
 function makeCard(name) {
   const config = make("span", "config");
   const size = make("span", "size");
@@ -174,7 +67,10 @@ function makeCard(name) {
   root.setAttribute("aria-labelledby", title.id);
   bar.setAttribute("aria-hidden", "true");
 
-  /** @param {TargetStatus} target @param {Rates[]} samples */
+  /**
+   * @param {TargetStatus} target
+   * @param {Rates[]} samples
+   */
   const update = (target, samples) => {
     const failed = target.state === "failed";
     root.className = failed ? "failed" : "";
@@ -208,9 +104,9 @@ function makeCard(name) {
 /** @param {StatusReport} report */
 function remember(report) {
   const names = new Set(report.targets.map((target) => target.name));
-  for (const name of history_.keys()) if (!names.has(name)) history_.delete(name);
+  for (const name of ratesOf.keys()) if (!names.has(name)) ratesOf.delete(name);
   // A server that was started again counts from zero.
-  if (earlier?.startedAt !== report.startedAt) history_.clear();
+  if (earlier?.startedAt !== report.startedAt) ratesOf.clear();
   const seconds = report.uptimeSeconds - (earlier?.uptimeSeconds ?? report.uptimeSeconds);
   if (seconds > 0) {
     const before = new Map(earlier?.targets.map((target) => [target.name, target]));
@@ -219,7 +115,7 @@ function remember(report) {
       if (last === undefined) continue;
       /** @param {"readBytes" | "writtenBytes" | "reads" | "writes"} key */
       const rate = (key) => Math.max(0, target[key] - last[key]) / seconds;
-      const samples = history_.get(target.name) ?? [];
+      const samples = ratesOf.get(target.name) ?? [];
       const at = report.uptimeSeconds;
       samples.push({
         at,
@@ -228,7 +124,7 @@ function remember(report) {
         reads: rate("reads"),
         writes: rate("writes"),
       });
-      history_.set(
+      ratesOf.set(
         target.name,
         samples.filter((sample) => at - sample.at <= HISTORY_SECONDS),
       );
@@ -252,11 +148,14 @@ function showTargets(report) {
     const card = cards.get(target.name) ?? makeCard(target.name);
     cards.set(target.name, card);
     if (list.children[index] !== card.root) list.insertBefore(card.root, list.children[index] ?? null);
-    card.update(target, history_.get(target.name) ?? []);
+    card.update(target, ratesOf.get(target.name) ?? []);
   });
 }
 
-/** @template Row @typedef {{ title: string, cell: (row: Row) => string, style?: string, alarm?: (row: Row) => boolean }} Column */
+/**
+ * @template Row
+ * @typedef {{ title: string, cell: (row: Row) => string, style?: string, alarm?: (row: Row) => boolean }} Column
+ */
 
 /**
  * @template Row
@@ -267,7 +166,10 @@ function showTargets(report) {
  */
 function showTable(id, none, columns, rows) {
   const place = element(id);
-  if (rows.length === 0) return void place.replaceChildren(make("p", "none", none));
+  if (rows.length === 0) {
+    place.replaceChildren(make("p", "none", none));
+    return;
+  }
   const body = rows.map((row) =>
     make(
       "tr",
@@ -324,7 +226,7 @@ const interfaceColumns = [
 
 /** @param {StatusReport} report */
 function showTotals(report) {
-  const latest = report.targets.flatMap((target) => history_.get(target.name)?.at(-1) ?? []);
+  const latest = report.targets.flatMap((target) => ratesOf.get(target.name)?.at(-1) ?? []);
   /** @param {(rates: Rates) => number} of */
   const sum = (of) => latest.reduce((total, rates) => total + of(rates), 0);
   const measured = latest.length > 0;
@@ -333,7 +235,7 @@ function showTotals(report) {
     ["Reading", measured ? `${formatBytes(sum((rates) => rates.readBytes))}/s` : "–"],
     ["Writing", measured ? `${formatBytes(sum((rates) => rates.writtenBytes))}/s` : "–"],
     ["Operations", measured ? `${formatCount(sum((rates) => rates.reads + rates.writes))}/s` : "–"],
-    ["Served", `${formatBytes(size)}`],
+    ["Served", formatBytes(size)],
     ["Clients", formatCount(report.clients.length)],
   ];
   element("totals").replaceChildren(

@@ -1,9 +1,17 @@
 /** What the browser gets is imported as text (`with { type: "text" }`), so that the single binary carries it. */
-declare module "*/page/script.js" {
+declare module "*/format.js" {
   const text: string;
   export default text;
 }
-declare module "*/page/style.css" {
+declare module "*/chart.js" {
+  const text: string;
+  export default text;
+}
+declare module "*/script.js" {
+  const text: string;
+  export default text;
+}
+declare module "*.css" {
   const text: string;
   export default text;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
-import { version } from "../../../package.json";
+import { VERSION } from "../../base/version.ts";
 import { SECTOR_BYTES, type DeviceInfo } from "../block-storage.ts";
 import type { Medium } from "./medium.ts";
 
@@ -11,6 +11,6 @@ export function diskInfo(medium: Medium): DeviceInfo & { sectorCount: number } {
     readOnly: medium.readOnly,
     model: `voe ${medium.kind}`,
     serial: createHash("sha256").update(resolve(medium.path)).digest("hex").slice(0, 20),
-    firmware: version,
+    firmware: VERSION,
   };
 }

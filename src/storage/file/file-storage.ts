@@ -1,7 +1,7 @@
 /** A disk in a file or on a device, through the page cache. */
 import { closeSync, fdatasync, fstatSync, read } from "node:fs";
 import { promisify } from "node:util";
-import { isHole, readAt, readCached, writeAt } from "../../../ffi/file.ts";
+import { deviceBytes, isHole, readAt, readCached, writeAt } from "../../../ffi/file.ts";
 import { EAGAIN, EOPNOTSUPP } from "../../../ffi/libc.ts";
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
@@ -24,14 +24,18 @@ import { freeRange } from "./free-range.ts";
 import { diskInfo } from "./disk-info.ts";
 import { mediumError } from "./medium-error.ts";
 import { growFile, type Medium } from "./medium.ts";
+import { syncFailure } from "./sync-failure.ts";
 
 export interface FileStorage extends BlockStorage {
   /** Why the storage no longer writes, where it does not. */
   readonly failure: string | undefined;
   /** Bytes that the medium has given to the disk, holes not counted. */
   allocatedBytes(): number;
-  /** Gives a disk in a file a larger size, durably. */
-  grow(sizeBytes: number): Promise<void>;
+  /**
+   * Gives a disk in a file at least this size, durably, and takes on what the file or device was given from outside.
+   * A disk never shrinks.
+   */
+  grow(sizeBytes: number | undefined): Promise<void>;
 }
 
 export interface FileStorageOptions {
@@ -60,11 +64,7 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
   const policy = new SyncPolicy(
     options.sync,
     () => promisify(fdatasync)(fd),
-    (error) =>
-      fail(
-        `${path}: sync failed (${error.message}). What the kernel could not write is lost to it, so nothing more is ` +
-          `written. Check the medium, then start voe again`,
-      ),
+    (error) => fail(syncFailure(path, error)),
   );
 
   const checkSize = setInterval(() => {
@@ -235,9 +235,13 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     onResize: (listener) => void resizeListeners.push(listener),
     allocatedBytes: () => (medium.kind === "file" ? fstatSync(fd).blocks * 512 : medium.sizeBytes),
     async grow(sizeBytes) {
-      if (medium.kind !== "file" || sizeBytes <= info.sectorCount * SECTOR_BYTES) return;
-      await growFile(fd, path, sizeBytes);
-      info.sectorCount = sizeBytes / SECTOR_BYTES;
+      if (medium.kind === "file" && sizeBytes !== undefined && sizeBytes > fstatSync(fd).size && !medium.readOnly) {
+        await growFile(fd, path, sizeBytes);
+      }
+      const nowBytes = medium.kind === "file" ? fstatSync(fd).size : deviceBytes(fd);
+      const sectorCount = Math.floor(nowBytes / SECTOR_BYTES);
+      if (sectorCount <= info.sectorCount) return;
+      info.sectorCount = sectorCount;
       for (const listener of resizeListeners) listener();
     },
     async close() {

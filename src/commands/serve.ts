@@ -1,0 +1,191 @@
+/** `voe serve`: the composition root, where configuration, storages, protocols and control come together. */
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { defineCommand } from "citty";
+import { EPERM, SystemError } from "../../ffi/libc.ts";
+import { notifyReady, notifyReloading, notifyStopping, notifyWatchdog, watchdogIntervalMs } from "../../ffi/notify.ts";
+import { log, rateLimited, setLogLevel } from "../base/log.ts";
+import type { Config } from "../config/config.ts";
+import { embeddedDefault } from "../config/embedded-default.ts";
+import { loadConfig } from "../config/parse.ts";
+import { openControlServer } from "../control/control-server.ts";
+import { openHttpServer } from "../control/http-server.ts";
+import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
+import { statusReporter } from "../server/status-report.ts";
+import { openTargets, type TargetSet } from "../server/target-set.ts";
+import { UsageError } from "./usage-error.ts";
+
+/** How long requests that were taken may go on after SIGTERM. */
+const DRAIN_MS = 10_000;
+
+export const serveCommand = defineCommand({
+  meta: { name: "serve", description: "Serve disks; without a configuration file one of 8 GiB under ./voe-data" },
+  args: {
+    config: { type: "positional", required: false, description: "Configuration file", valueHint: "CONFIG" },
+    interface: {
+      type: "string",
+      alias: "i",
+      valueHint: "IFACE",
+      description: "Serve AoE on this network interface, instead of those of the configuration; may be repeated",
+    },
+    data: {
+      type: "string",
+      valueHint: "DIR",
+      description: "Where the disk is kept without CONFIG, by default ./voe-data",
+    },
+  },
+  run: ({ rawArgs }) => serve(rawArgs),
+});
+
+interface ServeArguments {
+  readonly configPath: string | undefined;
+  readonly interfaces: readonly string[];
+  readonly dataDirectory: string;
+}
+
+function parseServeArguments(rawArgs: readonly string[]): ServeArguments {
+  const { values, positionals } = parseArgs({
+    args: [...rawArgs],
+    options: { interface: { type: "string", short: "i", multiple: true }, data: { type: "string" } },
+    allowPositionals: true,
+  });
+  const [configPath, unexpected] = positionals;
+  if (unexpected !== undefined) throw new UsageError(`voe serve takes one CONFIG, not also "${unexpected}"`);
+  if (configPath !== undefined && values.data !== undefined) {
+    throw new UsageError("--data is for serving without CONFIG: a configuration file says where its targets are kept");
+  }
+  return { configPath, interfaces: [...new Set(values.interface)], dataDirectory: resolve(values.data ?? "voe-data") };
+}
+
+/** The configuration as the arguments have it; read anew for every SIGHUP. */
+function readConfig({ configPath, interfaces, dataDirectory }: ServeArguments): Config {
+  const config = configPath === undefined ? embeddedDefault(dataDirectory) : loadConfig(configPath);
+  return interfaces.length === 0 ? config : { ...config, server: { ...config.server, interfaces } };
+}
+
+async function serve(rawArgs: readonly string[]): Promise<void> {
+  const args = parseServeArguments(rawArgs);
+  const config = readConfig(args);
+  setLogLevel(config.server.logLevel);
+  const warnings: string[] = [];
+  const warn = (message: string): void => {
+    warnings.push(message);
+    log.warn(message);
+  };
+  if (config.nbd !== undefined) warn("[nbd] is not served by this version: nothing listens there");
+
+  const report = rateLimited((message) => log.warn(message));
+  const targets = await openTargets(config.targets, config.server.stateDir, report);
+  const aoe = openAoe(config, args, targets, report, warn);
+  if (aoe !== undefined) targets.attach(aoe);
+  const status = statusReporter(targets, aoe, warnings);
+
+  const reload = async (): Promise<string[]> => {
+    notifyReloading();
+    try {
+      return await follow(readConfig(args), config, targets);
+    } finally {
+      notifyReady("serving");
+    }
+  };
+  let reloading: Promise<unknown> = Promise.resolve();
+  const reloadInTurn = (): Promise<string[]> => {
+    const next = reloading.then(reload);
+    reloading = next.catch(() => {});
+    return next;
+  };
+  const control = await openControlServer({ path: config.server.controlSocket, report: status, reload: reloadInTurn });
+  const { http: httpAddress } = config.server;
+  const http = httpAddress === undefined ? undefined : openHttpServer({ ...httpAddress, report: status });
+
+  process.on("SIGHUP", () => {
+    reloadInTurn().then(
+      (changes) => log.info(`configuration read again: ${changes.join(", ") || "nothing has changed"}`),
+      (error: unknown) => log.error(`the configuration stays as it was: ${(error as Error).message}`),
+    );
+  });
+  const watchdogMs = watchdogIntervalMs();
+  if (watchdogMs !== undefined) setInterval(() => notifyWatchdog(), watchdogMs);
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info(`${signal}: finishing what is under way`);
+    notifyStopping();
+    try {
+      await reloading;
+      await aoe?.close(DRAIN_MS);
+      await http?.close();
+      await control.close();
+      await targets.close();
+    } catch (error) {
+      log.error(`not everything could be made durable: ${(error as Error).message}`);
+      process.exit(1);
+    }
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+
+  console.log(`voe ready: ${targets.list.length} target${targets.list.length === 1 ? "" : "s"}`);
+  for (const line of mountLines(targets, aoe, http?.url)) console.log(line);
+  notifyReady("serving");
+}
+
+/** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */
+function openAoe(
+  config: Config,
+  args: ServeArguments,
+  targets: TargetSet,
+  report: (key: string, message: string) => void,
+  warn: (message: string) => void,
+): AoeServer | undefined {
+  const { interfaces } = config.server;
+  if (interfaces.length === 0) return undefined;
+  try {
+    return openAoeServer(
+      interfaces,
+      targets.list.map((target) => target.aoe),
+      report,
+    );
+  } catch (error) {
+    const unasked = args.configPath === undefined && args.interfaces.length === 0;
+    if (!unasked || !(error instanceof SystemError) || error.errno !== EPERM) throw error;
+    warn(`AoE is off: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** Brings the running server to a new configuration, and says what has changed. */
+async function follow(next: Config, before: Config, targets: TargetSet): Promise<string[]> {
+  const restart = (["interfaces", "stateDir", "controlSocket", "http"] as const).filter(
+    (key) => !Bun.deepEquals(next.server[key], before.server[key]),
+  );
+  setLogLevel(next.server.logLevel);
+  const changes = await targets.follow(next.targets);
+  if (restart.length > 0) changes.push(`[server] ${restart.join(", ")} will be followed after a restart`);
+  return changes;
+}
+
+/** How the disks are mounted from where they can be reached. */
+function mountLines(targets: TargetSet, aoe: AoeServer | undefined, httpUrl: string | undefined): string[] {
+  const lines: string[] = [];
+  const first = targets.list[0]?.name ?? "e1.0";
+  for (const { name, info } of aoe?.interfaces() ?? []) {
+    if (info?.loopback === true) {
+      lines.push(`  AoE on ${name}, this machine only: voe discover -i ${name}; voe probe ${first} -i ${name}`);
+    } else {
+      lines.push(
+        `  AoE on ${name}: on a Linux host of that segment, modprobe aoe; echo > /dev/etherd/discover; ` +
+          `mkfs.ext4 /dev/etherd/${first}; mount /dev/etherd/${first} /mnt`,
+      );
+    }
+  }
+  if (aoe !== undefined && aoe.interfaces().every(({ info }) => info?.loopback === true)) {
+    lines.push("  On a real wire, for everyone on it: voe serve --interface eth0 (or whatever it is called here)");
+  }
+  if (aoe === undefined) lines.push("  No client can reach the disks: AoE is off");
+  if (httpUrl !== undefined) lines.push(`  Status: ${httpUrl}`);
+  return lines;
+}

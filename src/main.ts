@@ -1,0 +1,69 @@
+/** argv -> command. */
+import { defineCommand, renderUsage, runCommand, type CommandDef, type SubCommandsDef } from "citty";
+import { log } from "./base/log.ts";
+import { COMMIT, VERSION } from "./base/version.ts";
+import { check } from "./commands/check.ts";
+import { discoverCommand } from "./commands/discover.ts";
+import { probeCommand } from "./commands/probe.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { statusCommand } from "./commands/status.ts";
+import { UsageError } from "./commands/usage-error.ts";
+import { ConfigError } from "./config/config-error.ts";
+
+const EXIT_FAILED = 1;
+const EXIT_BAD_USAGE = 2;
+
+const commands: SubCommandsDef = {
+  serve: serveCommand,
+  check: check,
+  discover: discoverCommand,
+  probe: probeCommand,
+  status: statusCommand,
+};
+
+const main = defineCommand({
+  meta: { name: "voe", version: VERSION, description: "Archival block-storage server: disks over raw Ethernet" },
+  subCommands: commands,
+});
+
+async function run(argv: string[]): Promise<void> {
+  const [name, ...rest] = argv;
+  if (name === "--version" || name === "-v") {
+    console.log(`voe ${VERSION} (${COMMIT})`);
+    return;
+  }
+  if (name === undefined || name === "--help" || name === "-h") {
+    printUsage(await renderUsage(main));
+    if (name === undefined) process.exitCode = EXIT_BAD_USAGE;
+    return;
+  }
+  const command = commands[name] as CommandDef | undefined;
+  if (command === undefined) {
+    throw new UsageError(`there is no command "${name}": voe --help lists them`);
+  }
+  if (rest.includes("--help") || rest.includes("-h")) {
+    printUsage(await renderUsage(command, main));
+    return;
+  }
+  await runCommand(command, { rawArgs: rest });
+}
+
+try {
+  await run(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof ConfigError) console.error(error.message);
+  else log.error(error instanceof Error ? error.message : String(error));
+  process.exit(isUsage(error) ? EXIT_BAD_USAGE : EXIT_FAILED);
+}
+
+function printUsage(text: string): void {
+  console.log(process.stdout.isTTY ? text : Bun.stripANSI(text));
+}
+
+/** Whether the command line or the configuration is wrong, rather than the world. */
+function isUsage(error: unknown): boolean {
+  if (error instanceof UsageError || error instanceof ConfigError) return true;
+  const { code } = error as { code?: unknown };
+  // node:util's parseArgs, and citty's own checks.
+  return typeof code === "string" && (code.startsWith("ERR_PARSE_ARGS") || code.startsWith("E"));
+}

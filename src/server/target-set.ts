@@ -1,0 +1,116 @@
+/** The targets that are served, and how they follow a new configuration. */
+import { formatAddress } from "../base/address.ts";
+import type { TargetConfig } from "../config/config.ts";
+import type { AoeServer } from "./aoe/aoe-server.ts";
+import { openServedTarget, type Report, type ServedTarget } from "./served-target.ts";
+
+export interface TargetSet {
+  readonly list: readonly ServedTarget[];
+  /** Opens the targets on AoE as well, from now on and as they change. */
+  attach(aoe: AoeServer): void;
+  /**
+   * Adds, removes, resizes and reopens targets until they are those of `configs`. Where one cannot be opened, all stay
+   * as they were, and it rejects. Returns what has changed, a sentence each.
+   */
+  follow(configs: readonly TargetConfig[]): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** Opens all targets, or none: throws where one cannot be served. */
+export async function openTargets(
+  configs: readonly TargetConfig[],
+  stateDirectory: string,
+  report: Report,
+): Promise<TargetSet> {
+  const served = new Map<string, ServedTarget>();
+  let aoe: AoeServer | undefined;
+
+  const open = (config: TargetConfig): void => {
+    const target = openNamed(config, stateDirectory, report);
+    served.set(target.name, target);
+    aoe?.addTarget(target.aoe);
+  };
+  const close = async (target: ServedTarget): Promise<void> => {
+    served.delete(target.name);
+    aoe?.removeTarget(target.aoe);
+    await target.close();
+  };
+
+  /** Closes some and opens others, or leaves everything as it was. */
+  const exchange = async (toClose: readonly ServedTarget[], toOpen: readonly TargetConfig[]): Promise<void> => {
+    for (const target of toClose) await close(target);
+    const opened: string[] = [];
+    try {
+      for (const config of toOpen) {
+        open(config);
+        opened.push(formatAddress(config));
+      }
+    } catch (error) {
+      for (const name of opened) await close(served.get(name)!);
+      for (const target of toClose) open(target.config);
+      throw error;
+    }
+  };
+
+  try {
+    for (const config of configs) open(config);
+  } catch (error) {
+    for (const target of served.values()) await target.close();
+    throw error;
+  }
+
+  return {
+    get list() {
+      return [...served.values()];
+    },
+    attach(server) {
+      aoe = server;
+    },
+    async follow(next) {
+      const names = new Set(next.map(formatAddress));
+      const removed = [...served.values()].filter((target) => !names.has(target.name));
+      const added = next.filter((config) => !served.has(formatAddress(config)));
+      const kept = next.filter((config) => served.has(formatAddress(config)));
+      const changed = kept.filter((config) => !isSameButSize(config, served.get(formatAddress(config))!.config));
+      await exchange(
+        [...removed, ...changed.map((config) => served.get(formatAddress(config))!)],
+        [...changed, ...added],
+      );
+      const said = [
+        ...removed.map((target) => `${target.name} removed`),
+        ...added.map((config) => `${formatAddress(config)} added`),
+        ...changed.map((config) => `${formatAddress(config)} reopened`),
+      ];
+      for (const config of kept) {
+        const target = served.get(formatAddress(config))!;
+        const before = target.aoe.storage.info.sectorCount;
+        await target.grow(config);
+        if (target.aoe.storage.info.sectorCount === before) continue;
+        aoe?.announce(target.aoe);
+        said.push(`${target.name} grew`);
+      }
+      return said;
+    },
+    async close() {
+      const failures: unknown[] = [];
+      for (const target of served.values()) await close(target).catch((error: unknown) => void failures.push(error));
+      if (failures.length > 0)
+        throw new AggregateError(failures, failures.map((error) => (error as Error).message).join("; "));
+    },
+  };
+}
+
+function openNamed(config: TargetConfig, stateDirectory: string, report: Report): ServedTarget {
+  try {
+    return openServedTarget(config, stateDirectory, report);
+  } catch (error) {
+    throw new Error(`target ${formatAddress(config)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const withoutSize = (config: TargetConfig): unknown => ({ ...config, backend: { ...config.backend, sizeBytes: 0 } });
+
+/** Whether two configurations of a target differ at most in its size, which it can take on while it is served. */
+function isSameButSize(a: TargetConfig, b: TargetConfig): boolean {
+  return Bun.deepEquals(withoutSize(a), withoutSize(b));
+}
