@@ -17,7 +17,7 @@ export const USAGE = `usage: npm run bench -- aoe [options]
   --output FILE       into FILE instead of standard output
 Needs root, iproute2, util-linux and gcc. VOE_BINARY names the voe to measure; otherwise dist/voe, otherwise src/main.ts.`;
 
-export const SYNC_MODES = ["1s", "always"] as const;
+const SYNC_MODES = ["1s", "always"] as const;
 /** When a write is answered: at once with a sync every second, or when it is durable. */
 export type Sync = (typeof SYNC_MODES)[number];
 export type Preparation = "sparse" | "written";

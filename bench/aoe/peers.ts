@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import type { Sync } from "./options.ts";
 
 /** Where a server is to serve, and from what. */
-export interface Place {
+interface Place {
   readonly interface: string;
   readonly shelf: number;
   readonly slot: number;

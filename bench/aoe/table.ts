@@ -2,7 +2,7 @@ import type { Measurement } from "./measure.ts";
 import type { Options, Sync } from "./options.ts";
 import type { Row } from "./rows.ts";
 
-export interface RowResult {
+interface RowResult {
   readonly row: Row;
   /** By the peer's name: the medians, and the rounds in their order. */
   readonly figures: Readonly<Record<string, { readonly median: Measurement; readonly rounds: readonly Measurement[] }>>;
