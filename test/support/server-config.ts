@@ -1,0 +1,37 @@
+/** Configuration files for servers under test. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** One `[[target]]` with the file backend. */
+export interface FileTarget {
+  shelf: number;
+  slot: number;
+  path: string;
+  /** As in the configuration: "64MiB"; absent: the size of the file. */
+  size?: string;
+  readOnly?: boolean;
+  /** By default "1s". */
+  sync?: string;
+}
+
+/** Writes DIRECTORY/voe.toml, with state and control socket beside it, and returns its path. */
+export async function writeServerConfig(
+  directory: string,
+  config: { interfaces: readonly string[]; targets: readonly FileTarget[] },
+): Promise<string> {
+  const lines = [
+    "[server]",
+    `interfaces = ${JSON.stringify(config.interfaces)}`,
+    `state_dir = ${JSON.stringify(join(directory, "state"))}`,
+    `control_socket = ${JSON.stringify(join(directory, "voe.sock"))}`,
+  ];
+  for (const target of config.targets) {
+    lines.push("", "[[target]]", `shelf = ${target.shelf}`, `slot = ${target.slot}`, 'backend = "file"');
+    lines.push(`path = ${JSON.stringify(target.path)}`, `sync = ${JSON.stringify(target.sync ?? "1s")}`);
+    if (target.size !== undefined) lines.push(`size = ${JSON.stringify(target.size)}`);
+    if (target.readOnly === true) lines.push("read_only = true");
+  }
+  const path = join(directory, "voe.toml");
+  await writeFile(path, `${lines.join("\n")}\n`);
+  return path;
+}
