@@ -56,14 +56,14 @@ export type SyncConfig =
 
 export type BackendConfig = FileBackendConfig | DeviceBackendConfig | CasBackendConfig;
 
-export interface FileBackendConfig {
+interface FileBackendConfig {
   readonly kind: "file";
   readonly path: string;
   /** Created sparse at this size where absent, grown to it where smaller; undefined: the file exists and stays as it is. */
   readonly sizeBytes: number | undefined;
 }
 
-export interface DeviceBackendConfig {
+interface DeviceBackendConfig {
   readonly kind: "device";
   readonly path: string;
   /** Past the page cache (O_DIRECT). */
@@ -89,7 +89,7 @@ export const BLOB_STORE_TYPES = ["file", "s3", "azure", "b2", "cas"] as const;
 
 export type BlobStoreConfig = FileStoreConfig | S3StoreConfig | AzureStoreConfig | CasStoreConfig;
 
-export interface FileStoreConfig {
+interface FileStoreConfig {
   readonly type: "file";
   readonly path: string;
 }
@@ -114,7 +114,7 @@ export interface S3StoreConfig {
   readonly cache: CacheConfig;
 }
 
-export interface AzureStoreConfig {
+interface AzureStoreConfig {
   readonly type: "azure";
   readonly account: string;
   readonly container: string;
@@ -129,7 +129,7 @@ export interface AzureStoreConfig {
 }
 
 /** The network store that `voe cas-server` is. */
-export interface CasStoreConfig {
+interface CasStoreConfig {
   readonly type: "cas";
   /** Without a slash at the end. */
   readonly endpoint: string;

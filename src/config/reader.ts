@@ -4,7 +4,7 @@ import type { LineOf, Path } from "./key-lines.ts";
 import { nearestName } from "./nearest-name.ts";
 
 /** One document that is being read; what is wrong is gathered in `problems`, so that all of it is reported. */
-export interface Document {
+interface Document {
   readonly file: string;
   readonly lineOf: LineOf;
   readonly problems: Problem[];
@@ -36,7 +36,7 @@ export const inside = ({ document, path }: Place, key: string | number): Place =
 export const lineAt = ({ document, path }: Place): number => document.lineOf(path);
 
 /** Dotted name of a place. Positions in lists are left out: the line tells them apart. */
-export const nameOf = ({ path }: Place): string =>
+const nameOf = ({ path }: Place): string =>
   path
     .filter((part) => typeof part === "string")
     .map((part) => (/^[\w-]+$/.test(part) ? part : quote(part)))
@@ -49,8 +49,7 @@ export const fail = (place: Place, reason: string): undefined => {
 };
 
 /** A text from the document within a message: on one line, and not without end. */
-export const quote = (text: string): string =>
-  JSON.stringify(text.length > 60 ? `${text.slice(0, 60).toWellFormed()}...` : text);
+export const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}...` : text);
 
 /** "a, b or c" */
 export const choice = (words: readonly string[]): string =>
@@ -119,10 +118,11 @@ export const asListOf =
 
 const failUnknown = (place: Place, key: string, known: readonly string[]): undefined => {
   const elsewhere = [...place.document.knownKeys].find(([, keys]) => keys.includes(key))?.[0];
-  const where = elsewhere === "" ? "at the top" : `in [${elsewhere}]`;
-  const nearest = `the nearest known key is "${nearestName(key, known)}"`;
-  const advice = elsewhere === undefined ? "correct or remove it" : `"${key}" is known ${where}; move or remove it`;
-  return fail(inside(place, key), `unknown key; ${nearest}; ${advice}`);
+  const advice =
+    elsewhere === undefined
+      ? `"${nearestName(key, known)}"; correct or remove it`
+      : `"${key}" ${elsewhere === "" ? "at the top" : `in [${elsewhere}]`}; move or remove it`;
+  return fail(inside(place, key), `unknown key; the nearest known key is ${advice}`);
 };
 
 export const asTable =

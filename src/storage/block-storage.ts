@@ -17,9 +17,6 @@ export const MEDIUM_ERROR = 4;
 /** The medium is full. */
 export const NO_SPACE = 5;
 
-const STATUS_NAMES = ["ok", "later", "out of range", "read-only", "medium error", "no space"];
-export const statusName = (status: StorageStatus): string => STATUS_NAMES[status] ?? `status ${status}`;
-
 /** Receives the end of a request that could not be answered at once: an object that is kept and reused, no closure. */
 export interface Completion {
   complete(status: StorageStatus): void;

@@ -52,7 +52,7 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
   const { fd, path } = medium;
   const { report } = options;
   const info = diskInfo(medium);
-  const pages = cachedPages(fd);
+  const pages = cachedPages(fd, !medium.readOnly);
   const order = new RequestOrder();
   const resizeListeners: (() => void)[] = [];
   let failure: string | undefined;

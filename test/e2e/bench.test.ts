@@ -1,0 +1,77 @@
+import { $ } from "bun";
+import { describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const main = resolve(import.meta.dir, "../../bench/main.ts");
+async function bench(...args: string[]): Promise<{ pid: number; exitCode: number; complaints: string }> {
+  const { pid, exited, stderr } = Bun.spawn([process.execPath, main, ...args], { stdout: "ignore", stderr: "pipe" });
+  const complaints = await stderr.text();
+  return { pid, exitCode: await exited, complaints };
+}
+
+const why =
+  process.env["VOE_TEST_FULL"] !== "1"
+    ? "needs VOE_TEST_FULL=1"
+    : process.getuid?.() !== 0
+      ? "needs root"
+      : ["gcc", "ip", "taskset", "vblade"].filter((tool) => Bun.which(tool) === null).map((tool) => `needs ${tool}`)[0];
+
+interface Figures {
+  readonly median: { readonly iops: number; readonly p50Us: number; readonly p99Us: number; readonly cpuUs: number };
+}
+
+describe("npm run bench", () => {
+  test("names the benchmarks when asked for one that is not there", async () => {
+    const { exitCode, complaints } = await bench("aeo");
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain('no benchmark "aeo": use one of aoe');
+  });
+
+  test.each([
+    [["--round", "3"], "--round"],
+    [["--rounds", "none"], '--rounds takes a number above 0, not "none"'],
+    [["--peers", "voe,iscsi"], "--peers is one of voe, vblade"],
+    [["--mtu", "1400"], "--mtu is one of 9000, 1500"],
+  ])("refuses %j and says what is right", async (args, said) => {
+    const { exitCode, complaints } = await bench("aoe", ...args);
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain(said);
+    expect(complaints).toContain("usage: npm run bench -- aoe");
+  });
+
+  test.skipIf(why !== undefined)(
+    `measures voe, vblade and the floor, and leaves nothing behind${why === undefined ? "" : ` [skipped: ${why}]`}`,
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const tiny = ["--rounds", "1", "--seconds", "0.2", "--size", "16", "--directory", directory];
+        const one = ["--rows", "random write 8 KiB, 16", "--peers", "voe,vblade,floor"];
+        const { pid, exitCode, complaints } = await bench("aoe", ...tiny, ...one, "--json", "--output", output);
+        if (exitCode !== 0) throw new Error(complaints);
+        const { sections } = JSON.parse(readFileSync(output, "utf8")) as {
+          sections: { sync: string; mtu: number; rows: { figures: Record<string, Figures> }[] }[];
+        };
+        expect(sections.map(({ sync, mtu, rows }) => [sync, mtu, Object.keys(rows[0]?.figures ?? {})])).toEqual([
+          ["1s", 9000, ["voe", "vblade", "floor"]],
+          ["always", 9000, ["voe", "vblade"]],
+        ]);
+        for (const { median } of sections.flatMap(({ rows }) =>
+          rows.flatMap(({ figures }) => Object.values(figures)),
+        )) {
+          expect(median.iops).toBeGreaterThan(100);
+          expect(median.p50Us).toBeGreaterThan(0);
+          expect(median.p99Us).toBeGreaterThanOrEqual(median.p50Us);
+          expect(median.cpuUs).toBeGreaterThan(0);
+        }
+        expect(readdirSync(directory)).toEqual(["table.json"]);
+        expect(await $`ip netns list`.text()).not.toContain(`vk-${pid}-`);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+    60_000,
+  );
+});
