@@ -1,17 +1,6 @@
 /** Opens the file or device that a storage is kept in: created, locked, measured. Errors say what to do. */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsync,
-  fsyncSync,
-  ftruncate,
-  ftruncateSync,
-  openSync,
-  type Stats,
-} from "node:fs";
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
-import { promisify } from "node:util";
 import { deviceBytes, deviceLogicalBlockBytes, lockFile } from "../../../ffi/file.ts";
 import { formatSize } from "../../base/size.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
@@ -117,17 +106,8 @@ function setSize(fd: number, path: string, sizeBytes: number): void {
   }
 }
 
-/** Gives a file that is being served a larger size, durably. */
-export async function growFile(fd: number, path: string, sizeBytes: number): Promise<void> {
-  try {
-    await promisify(ftruncate)(fd, sizeBytes);
-    await promisify(fsync)(fd);
-  } catch (error) {
-    throw sizeError(path, sizeBytes, error);
-  }
-}
-
-const sizeError = (path: string, sizeBytes: number, error: unknown): Error =>
+/** Why a file could not be given a size. */
+export const sizeError = (path: string, sizeBytes: number, error: unknown): Error =>
   new Error(`${path} could not be given ${formatSize(sizeBytes)}: ${(error as Error).message}`, { cause: error });
 
 function checkIsFile(path: string, stats: Stats): void {
