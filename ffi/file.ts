@@ -11,8 +11,9 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
-/** <linux/fs.h>; the same number on x86-64 and arm64. */
+/** <linux/fs.h>; the same numbers on x86-64 and arm64. */
 const BLKGETSIZE64 = 0x80081272;
+const BLKROGET = 0x125e;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
 
@@ -82,6 +83,11 @@ export function punchHole(fd: number, offsetBytes: number, lengthBytes: number):
 export function deviceBytes(fd: number): number {
   if (libc.ioctl(fd, BLKGETSIZE64, scratch.address) !== 0) return -errno();
   return Number(scratch.view.getBigUint64(0, true));
+}
+
+/** Whether a block device refuses writes, which opening it for them does not tell. */
+export function isDeviceReadOnly(fd: number): boolean {
+  return libc.ioctl(fd, BLKROGET, scratch.address) === 0 && scratch.view.getInt32(0, true) !== 0;
 }
 
 /** Smallest unit that a block device addresses, in bytes, or the error number negated. */

@@ -58,8 +58,13 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
 
   /** Whether a write needs no medium: one that covers a page in part has to have the rest of it in memory first. */
   const isQuickWrite = (sector: number, count: number): boolean => {
-    const end = sector + count;
-    return (sector % PAGE_SECTORS === 0 || isPageReady(sector)) && (end % PAGE_SECTORS === 0 || isPageReady(end - 1));
+    const last = sector + count - 1;
+    const startsPage = sector % PAGE_SECTORS === 0;
+    const endsPage = last % PAGE_SECTORS === PAGE_SECTORS - 1;
+    if (!startsPage && !isPageReady(sector)) return false;
+    if (endsPage) return true;
+    const isSamePage = Math.floor(sector / PAGE_SECTORS) === Math.floor(last / PAGE_SECTORS);
+    return (isSamePage && !startsPage) || isPageReady(last);
   };
 
   const writeNow = (sector: number, count: number, source: Memory, at: number): StorageStatus => {
@@ -70,6 +75,8 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
       if (written <= 0) return mediumError(path, "write", sector, count, -written, report);
       doneBytes += written;
     }
+    // The next write to a part of such a page need not ask.
+    if ((sector | count) % PAGE_SECTORS !== 0) pages.found(sector, count);
     return OK;
   };
 
