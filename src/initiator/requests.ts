@@ -90,7 +90,7 @@ export function setTag(frame: Uint8Array, tag: number): void {
 }
 
 /** Query config with a sub-command (`CONFIG_*`) and its string. */
-export function configRequest(route: Route, subCommand: number, text = new Uint8Array(0)): Uint8Array {
+export function configRequest(route: Route, subCommand: number, text: Uint8Array = new Uint8Array(0)): Uint8Array {
   const frame = requestFrame(route, COMMAND_CONFIG, AT_CONFIG_STRING + text.length);
   frame[AT_CONFIG_VERSION_CCMD] = VERSION_1 | subCommand;
   setUint16(frame, AT_CONFIG_LENGTH, text.length);

@@ -32,7 +32,7 @@ import {
 import type { AoeLink } from "./link.ts";
 import type { Mac } from "./mac.ts";
 import { PENDING_BODY_AT } from "./pending-request.ts";
-import { errorReply, KEPT, REPLY, SILENCE, type Reply } from "./reply.ts";
+import { errorReply, fits, KEPT, REPLY, SILENCE, type Reply } from "./reply.ts";
 import type { AoeTarget } from "./target.ts";
 
 /** First sector of a request: 48 bits with the E flag, else 28. */
@@ -82,6 +82,7 @@ export function answerAta(
     case ATA_FLUSH_CACHE_EXT:
       return answerFlush(target, link, reply);
     case ATA_IDENTIFY_DEVICE:
+      if (!fits(link, AT_ATA_DATA, SECTOR_BYTES)) return errorReply(reply, ERROR_BAD_ARGUMENT);
       to.set(target.identify, reply.bodyAt);
       reply.bodyBytes = SECTOR_BYTES;
       ataStatus(target, to, reply.headerAt, OK);

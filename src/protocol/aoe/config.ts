@@ -92,12 +92,12 @@ export function answerConfig(
       return errorReply(reply, ERROR_BAD_ARGUMENT);
   }
   writeConfigHeader(reply.memory.view, reply.headerAt, link.mtuBytes, ccmd, current.length);
-  return replyWith(reply, AT_CONFIG_STRING, current);
+  return replyWith(link, reply, AT_CONFIG_STRING, current);
 }
 
 function setConfig(target: AoeTarget, link: AoeLink, reply: Reply, ccmd: number, argument: Uint8Array): number {
   writeConfigHeader(reply.memory.view, reply.headerAt, link.mtuBytes, ccmd, argument.length);
-  if (isEqual(argument, target.state.configString)) return replyWith(reply, AT_CONFIG_STRING, argument);
+  if (isEqual(argument, target.state.configString)) return replyWith(link, reply, AT_CONFIG_STRING, argument);
   reply.headerBytes = AT_CONFIG_STRING;
   // The request's memory is the kernel's again once this returns.
   const configString = argument.slice();

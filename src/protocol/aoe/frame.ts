@@ -4,6 +4,7 @@
  */
 
 export const ETHERTYPE_AOE = 0x88a2;
+export const ETHERNET_HEADER_BYTES = 14;
 
 // Ethernet and AoE header, 24 bytes (AoEr11, section 2)
 export const AT_DESTINATION = 0;
@@ -103,7 +104,6 @@ export const RESERVE_READ = 0;
 export const RESERVE_SET = 1;
 export const RESERVE_FORCE_SET = 2;
 
-const ETHERNET_HEADER_BYTES = 14;
 const SECTOR_BYTES = 512;
 
 /** Sectors whose data fits into one frame at this MTU, 0 where none does: 2 at 1500, 17 at 9000. */

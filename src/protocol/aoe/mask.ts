@@ -6,6 +6,7 @@ import {
   AT_MASK_DIRECTIVES,
   AT_MASK_ERROR,
   ERROR_BAD_ARGUMENT,
+  ETHERNET_HEADER_BYTES,
   HEADER_BYTES,
   MASK_DIRECTIVE_ADD,
   MASK_DIRECTIVE_BYTES,
@@ -25,7 +26,10 @@ import { LIST_MOST_ENTRIES, type AoeTarget } from "./target.ts";
 
 /** Entries of a mask list that fit into a frame: a reply must be able to say the whole list. */
 const mostEntries = (mtuBytes: number): number =>
-  Math.min(LIST_MOST_ENTRIES, Math.floor((mtuBytes - (AT_MASK_DIRECTIVES - 14)) / MASK_DIRECTIVE_BYTES));
+  Math.min(
+    LIST_MOST_ENTRIES,
+    Math.floor((mtuBytes - (AT_MASK_DIRECTIVES - ETHERNET_HEADER_BYTES)) / MASK_DIRECTIVE_BYTES),
+  );
 
 /** The list as directives of an answer, each `MASK_DIRECTIVE_NONE`. */
 function directives(mask: readonly Mac[]): Uint8Array {
@@ -56,7 +60,7 @@ export function answerMask(
   if (command === MASK_READ) {
     const { mask } = target.state;
     writeMaskHeader(reply, command, 0, mask.length);
-    return replyWith(reply, AT_MASK_DIRECTIVES, directives(mask));
+    return replyWith(link, reply, AT_MASK_DIRECTIVES, directives(mask));
   }
   if (command !== MASK_EDIT) return errorReply(reply, ERROR_BAD_ARGUMENT);
   const count = request.bytes[at + AT_MASK_COUNT]!;

@@ -1,5 +1,15 @@
 import type { Memory } from "../../base/memory.ts";
-import { AT_ERROR, AT_VERSION_FLAGS, FLAG_ERROR, FLAG_RESPONSE, HEADER_BYTES, VERSION_1 } from "./frame.ts";
+import {
+  AT_ERROR,
+  AT_VERSION_FLAGS,
+  ERROR_BAD_ARGUMENT,
+  ETHERNET_HEADER_BYTES,
+  FLAG_ERROR,
+  FLAG_RESPONSE,
+  HEADER_BYTES,
+  VERSION_1,
+} from "./frame.ts";
+import type { AoeLink } from "./link.ts";
 
 /** A reply being built: up to 64 bytes of header, then a body, which is the reply's own memory or lent by a storage. */
 export interface Reply {
@@ -30,8 +40,16 @@ export function errorReply(reply: Reply, code: number): number {
   return REPLY;
 }
 
+/**
+ * Whether an interface's MTU carries a reply. A list or string that was set through a larger one may not fit: such a
+ * reply is refused, never cut.
+ */
+export const fits = (link: AoeLink, headerBytes: number, bodyBytes: number): boolean =>
+  headerBytes + bodyBytes <= ETHERNET_HEADER_BYTES + link.mtuBytes;
+
 /** Puts a body into a reply that goes out at once. */
-export function replyWith(reply: Reply, headerBytes: number, body: Uint8Array): number {
+export function replyWith(link: AoeLink, reply: Reply, headerBytes: number, body: Uint8Array): number {
+  if (!fits(link, headerBytes, body.length)) return errorReply(reply, ERROR_BAD_ARGUMENT);
   reply.memory.bytes.set(body, reply.bodyAt);
   reply.headerBytes = headerBytes;
   reply.bodyBytes = body.length;

@@ -42,7 +42,7 @@ export function answerReserve(
   const { reservations } = target.state;
   if (command === RESERVE_READ) {
     writeReserveHeader(reply, command, reservations.length);
-    return replyWith(reply, AT_RESERVE_MACS, macBytes(reservations));
+    return replyWith(link, reply, AT_RESERVE_MACS, macBytes(reservations));
   }
   if (command !== RESERVE_SET && command !== RESERVE_FORCE_SET) return errorReply(reply, ERROR_BAD_ARGUMENT);
   const count = request.bytes[at + AT_RESERVE_COUNT]!;

@@ -1,7 +1,7 @@
-import { ERROR_DEVICE_UNAVAILABLE } from "./frame.ts";
+import { ERROR_BAD_ARGUMENT, ERROR_DEVICE_UNAVAILABLE, HEADER_BYTES } from "./frame.ts";
 import type { AoeLink } from "./link.ts";
 import { PENDING_BODY_AT } from "./pending-request.ts";
-import { errorReply, KEPT, SILENCE, type Reply } from "./reply.ts";
+import { errorReply, fits, KEPT, SILENCE, type Reply } from "./reply.ts";
 import type { AoeTarget, TargetState } from "./target.ts";
 
 /**
@@ -15,6 +15,7 @@ export function saveState(
   reply: Reply,
   body: Uint8Array,
 ): number {
+  if (!fits(link, reply.headerBytes, body.length)) return errorReply(reply, ERROR_BAD_ARGUMENT);
   if (target.saving) return SILENCE;
   const pending = link.takePending();
   if (pending === undefined) return SILENCE;
@@ -34,7 +35,7 @@ export function saveState(
         { memory, headerAt: 0, bodyAt: PENDING_BODY_AT, headerBytes: 0, bodyBytes: 0, lentAddress: 0 },
         ERROR_DEVICE_UNAVAILABLE,
       );
-      pending.headerBytes = 24;
+      pending.headerBytes = HEADER_BYTES;
       pending.bodyBytes = 0;
       pending.sendReply();
     },

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { CONFIG_STRING_MOST_BYTES } from "../../protocol/aoe/frame.ts";
 import { formatMac, parseMac, type Mac } from "../../protocol/aoe/mac.ts";
 import { LIST_MOST_ENTRIES, type TargetState } from "../../protocol/aoe/target.ts";
 
@@ -34,7 +35,7 @@ export function openStateStore(
     initial: load(path, configString, maskFloor),
     async save(state) {
       try {
-        await replaceFile(directory, path, encode(state, configString));
+        await replaceFile(directory, path, encode(state, configString, maskFloor));
       } catch (error) {
         report(`${path}:save`, `${path} could not be written, so the change was refused: ${(error as Error).message}`);
         throw error;
@@ -43,12 +44,13 @@ export function openStateStore(
   };
 }
 
-function encode(state: TargetState, configured: string): string {
+function encode(state: TargetState, configured: string, maskFloor: readonly Mac[]): string {
   const saved = {
     version: FORMAT_VERSION,
     configured,
     configString: Buffer.from(state.configString).toString("base64"),
-    mask: state.mask.map(formatMac),
+    // Without what the configuration allows, which it alone gives, and takes away again.
+    mask: state.mask.filter((mac) => !maskFloor.includes(mac)).map(formatMac),
     reservations: state.reservations.map(formatMac),
   };
   return `${JSON.stringify(saved, undefined, 2)}\n`;
@@ -64,9 +66,16 @@ function load(path: string, configured: string, maskFloor: readonly Mac[]): Targ
     return { configString: configuredBytes, mask: maskFloor, reservations: [] };
   }
   const saved = decode(path, text);
+  const mask = [...new Set([...maskFloor, ...saved.mask])];
+  if (mask.length > LIST_MOST_ENTRIES) {
+    throw new Error(
+      `${path} has MAC addresses that with those of allow_macs make ${mask.length}, and a mask list has ` +
+        `${LIST_MOST_ENTRIES} at most: shorten allow_macs, or take some out of the file`,
+    );
+  }
   return {
     configString: saved.configured === configured ? saved.configString : configuredBytes,
-    mask: [...new Set([...maskFloor, ...saved.mask])],
+    mask,
     reservations: saved.reservations,
   };
 }
@@ -77,12 +86,13 @@ function decode(path: string, text: string): TargetState & { configured: string 
       `${path} is damaged (${what}). It holds the target's config string, mask list and reservations: restore it from a ` +
         `backup, or delete it to start with what the configuration says`,
     );
-  let saved: Record<string, unknown>;
+  let saved: Record<string, unknown> | null;
   try {
-    saved = JSON.parse(text) as Record<string, unknown>;
+    saved = JSON.parse(text) as typeof saved;
   } catch {
     throw damaged("no JSON");
   }
+  if (saved === null) throw damaged("it is empty");
   if (saved["version"] !== FORMAT_VERSION)
     throw damaged(`version ${String(saved["version"])}, known is ${FORMAT_VERSION}`);
   const { configured, configString } = saved;
@@ -97,6 +107,8 @@ function decode(path: string, text: string): TargetState & { configured: string 
     });
   };
   const bytes = new Uint8Array(Buffer.from(configString, "base64"));
+  // Buffer reads what it can and leaves out the rest.
+  if (bytes.toBase64() !== configString || bytes.length > CONFIG_STRING_MOST_BYTES) throw damaged("no config string");
   return { configured, configString: bytes, mask: macs("mask"), reservations: macs("reservations") };
 }
 
