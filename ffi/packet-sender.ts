@@ -4,7 +4,7 @@
  * cache into the frame, where a PACKET_TX_RING makes two (docs/decisions/0002-packet-path.md).
  */
 import type { Memory } from "../src/base/memory.ts";
-import { EAGAIN, EFAULT, EINTR, ENOBUFS, errno, libc } from "./libc.ts";
+import { EAGAIN, EFAULT, EINTR, ENETDOWN, ENOBUFS, errno, libc } from "./libc.ts";
 import { allocateMemory, freeMemory } from "./memory.ts";
 import { iovec, mmsghdr, msghdr } from "./structs.ts";
 
@@ -108,6 +108,7 @@ class Sender implements PacketSender {
   }
 
   flush(): number {
+    let mayBeOld = true;
     while (this.first < this.count) {
       const address = this.memory.address + this.#messagesAt + this.first * mmsghdr.bytes;
       const sent = libc.sendmmsg(this.fd, address, this.count - this.first, MSG_DONTWAIT);
@@ -119,6 +120,11 @@ class Sender implements PacketSender {
       if (reason === EINTR) continue;
       if (reason === EAGAIN || reason === ENOBUFS) return BLOCKED;
       if (reason === EFAULT) return FAULT;
+      // A socket says once that its interface went down, also when that is up again by now.
+      if (reason === ENETDOWN && mayBeOld) {
+        mayBeOld = false;
+        continue;
+      }
       this.failure = reason;
       return REFUSED;
     }
