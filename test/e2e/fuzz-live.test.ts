@@ -70,7 +70,7 @@ async function fuzz(mtu: number): Promise<void> {
       noteWrite(memory.bytes.subarray(0, lengthBytes), allowed);
       if (sendFrame(fd, memory, lengthBytes)) sent++;
       // Frames reserve the target for others, who are let in again, so that writes still get through.
-      if (i % (16 * BURST) === 0) await opened.target.reserve(FORCE_SET_RESERVATION, []);
+      if (i % (64 * BURST) === 0) await opened.target.reserve(FORCE_SET_RESERVATION, []);
       else if (i % BURST === 0) await opened.target.readConfig();
     }
   } finally {
@@ -94,8 +94,8 @@ async function fuzz(mtu: number): Promise<void> {
   expect(interfaces[0]!.framesDropped).toBe(0);
   expect(interfaces[0]!.sendFailures).toBe(0);
   expect(sent).toBeGreaterThan(FRAMES * 0.98);
-  expect(targets[0]!.writes).toBeGreaterThan(FRAMES / 20);
-  expect(targets[0]!.reads).toBeGreaterThan(FRAMES / 20);
+  expect(targets[0]!.writes).toBeGreaterThan(FRAMES / 50);
+  expect(targets[0]!.reads).toBeGreaterThan(FRAMES / 50);
   expect(clients.length).toBeLessThanOrEqual(256);
   expect(await server.stop("SIGTERM")).toBe(0);
   expect(server.log()).not.toContain("a request failed");
