@@ -20,13 +20,14 @@ const table = {
   if_nametoindex: { args: [T.cstring], returns: T.u32 },
   ioctl: { args: [T.i32, T.u64_fast, T.u64_fast], returns: T.i32 },
   lseek: { args: [T.i32, T.i64_fast, T.i32], returns: T.i64_fast },
+  mincore: { args: [T.u64_fast, T.u64_fast, T.u64_fast], returns: T.i32 },
   mmap: { args: [T.u64_fast, T.u64_fast, T.i32, T.i32, T.i32, T.i64_fast], returns: T.u64_fast },
   munmap: { args: [T.u64_fast, T.u64_fast], returns: T.i32 },
   open: { args: [T.cstring, T.i32, T.i32], returns: T.i32 },
   poll: { args: [T.u64_fast, T.u64_fast, T.i32], returns: T.i32 },
   posix_fadvise: { args: [T.i32, T.i64_fast, T.i64_fast, T.i32], returns: T.i32 },
   pread: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
-  preadv2: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast, T.i64_fast, T.i32], returns: T.i64_fast },
+  preadv2: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast, T.i32], returns: T.i64_fast },
   pwrite: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
   recv: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
   send: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
@@ -52,18 +53,11 @@ export const libc = openLibc();
 
 /** Linux error numbers (asm-generic/errno-base.h, errno.h) that voe tells apart. */
 export const EPERM = 1;
-export const ENOENT = 2;
 export const EINTR = 4;
-export const EIO = 5;
 export const ENXIO = 6;
 export const EAGAIN = 11;
-export const ENOMEM = 12;
-export const EACCES = 13;
 export const EFAULT = 14;
-export const EBUSY = 16;
-export const EEXIST = 17;
 export const ENODEV = 19;
-export const EINVAL = 22;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const EMSGSIZE = 90;
@@ -74,17 +68,17 @@ export const EDQUOT = 122;
 
 const names: Record<number, string> = {
   [EPERM]: "EPERM: operation not permitted",
-  [ENOENT]: "ENOENT: no such file or directory",
-  [EIO]: "EIO: input/output error",
+  2: "ENOENT: no such file or directory",
+  5: "EIO: input/output error",
   [ENXIO]: "ENXIO: no such device or address",
   [EAGAIN]: "EAGAIN: would block",
-  [ENOMEM]: "ENOMEM: out of memory",
-  [EACCES]: "EACCES: permission denied",
+  12: "ENOMEM: out of memory",
+  13: "EACCES: permission denied",
   [EFAULT]: "EFAULT: bad address",
-  [EBUSY]: "EBUSY: device or resource busy",
-  [EEXIST]: "EEXIST: file exists",
+  16: "EBUSY: device or resource busy",
+  17: "EEXIST: file exists",
   [ENODEV]: "ENODEV: no such device",
-  [EINVAL]: "EINVAL: invalid argument",
+  22: "EINVAL: invalid argument",
   [EFBIG]: "EFBIG: file too large",
   [ENOSPC]: "ENOSPC: no space left on device",
   [EMSGSIZE]: "EMSGSIZE: message too long",

@@ -51,3 +51,15 @@ export function mapFile(fd: number, offsetBytes: number, lengthBytes: number): n
 export function unmap(address: number, lengthBytes: number): void {
   libc.munmap(address, lengthBytes);
 }
+
+/** Most pages that `residentPages` looks at in one call. */
+export const RESIDENT_MOST_PAGES = PAGE_BYTES;
+const residency = allocateMemory(RESIDENT_MOST_PAGES);
+
+/**
+ * Looks which pages of a mapping are in memory (mincore(2)). The result, a byte for each page whose lowest bit says so,
+ * holds until the next call; undefined where the kernel does not tell.
+ */
+export function residentPages(address: number, pageCount: number): Uint8Array | undefined {
+  return libc.mincore(address, pageCount * PAGE_BYTES, residency.address) === 0 ? residency.bytes : undefined;
+}

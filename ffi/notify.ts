@@ -32,10 +32,6 @@ export const notifyReloading = (environment: Environment = process.env): boolean
 /** The server has begun to stop. */
 export const notifyStopping = (environment: Environment = process.env): boolean => send(["STOPPING=1"], environment);
 
-/** What the server is doing, for `systemctl status`. */
-export const notifyStatus = (status: string, environment: Environment = process.env): boolean =>
-  send([statusLine(status)], environment);
-
 /** The event loop still turns. */
 export const notifyWatchdog = (environment: Environment = process.env): boolean => send(["WATCHDOG=1"], environment);
 

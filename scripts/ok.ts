@@ -6,7 +6,7 @@ const steps: [name: string, run: () => Promise<unknown>][] = [
   ["types", () => $`bun check`],
   ["lint", () => $`oxlint --type-aware --deny-warnings src ffi test bench scripts`],
   ["dead code", () => $`knip`],
-  ["tests", () => $`bun test`],
+  ["tests", () => $`npm test`],
   ["build", () => $`bun scripts/build.ts`],
   ["binary", () => $`bun scripts/smoke.ts`],
 ];

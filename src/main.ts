@@ -63,7 +63,7 @@ function printUsage(text: string): void {
 /** Whether the command line or the configuration is wrong, rather than the world. */
 function isUsage(error: unknown): boolean {
   if (error instanceof UsageError || error instanceof ConfigError) return true;
-  const { code } = error as { code?: unknown };
-  // node:util's parseArgs, and citty's own checks.
-  return typeof code === "string" && (code.startsWith("ERR_PARSE_ARGS") || code.startsWith("E"));
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  // citty's own checks, and those of node:util's parseArgs.
+  return name === "CLIError" || (typeof code === "string" && code.startsWith("ERR_PARSE_ARGS"));
 }

@@ -8,7 +8,7 @@
 //        xdp        AF_XDP in copy mode on generic XDP; xdp-native: on the driver's XDP
 //   -b            PACKET_QDISC_BYPASS
 //   -n SECTORS    size                                                                              (2097152)
-//   -u MICROS     spin this long for another request before sleeping in poll(2)                     (50)
+//   -u MICROS     spin this long for another request before sleeping in poll(2)                     (30, as voe does)
 #include "floor.h"
 #include <net/if.h>
 #include <poll.h>
@@ -90,7 +90,7 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
-  struct floor floor = {.sectors = 1 << 21, .spin_s = 50e-6};
+  struct floor floor = {.sectors = 1 << 21, .spin_s = 30e-6};
   const char *transport = "ring-mmsg";
   int option;
   while ((option = getopt(argc, argv, "t:bn:u:")) > 0) switch (option) {

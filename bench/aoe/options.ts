@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { PEER_NAMES } from "./peers.ts";
 
 export const USAGE = `usage: npm run bench -- aoe [options]
-  --rounds N          rounds, in which the servers take turns; the table has their medians      (5)
+  --rounds N          rounds, after one that is not counted; the table has their medians          (5)
   --seconds S         measured time of one run, after a fifth of it as warm-up                 (1)
   --rows PATTERN      only rows whose name matches this regular expression; may be repeated
   --mtu BYTES         only this MTU, 9000 or 1500; may be repeated
@@ -17,7 +17,7 @@ export const USAGE = `usage: npm run bench -- aoe [options]
   --output FILE       into FILE instead of standard output
 Needs root, iproute2, util-linux and gcc. VOE_BINARY names the voe to measure; otherwise dist/voe, otherwise src/main.ts.`;
 
-export const SYNC_MODES = ["1s", "always"] as const;
+const SYNC_MODES = ["1s", "always"] as const;
 /** When a write is answered: at once with a sync every second, or when it is durable. */
 export type Sync = (typeof SYNC_MODES)[number];
 export type Preparation = "sparse" | "written";

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import type { Sync } from "./options.ts";
 
 /** Where a server is to serve, and from what. */
-export interface Place {
+interface Place {
   readonly interface: string;
   readonly shelf: number;
   readonly slot: number;
@@ -130,12 +130,12 @@ const peers: readonly Peer[] = [
   vblade,
   ggaoed,
   // The floor has voe's own packet path: see docs/decisions/0002-packet-path.md, which the others are for.
-  floor("floor", "ring-mmsg", "-b"),
+  floor("floor", "ring-mmsg"),
+  floor("floor-bypass", "ring-mmsg", "-b"),
   floor("floor-mmsg", "mmsg"),
   floor("floor-mmsg-bypass", "mmsg", "-b"),
   floor("floor-ring", "ring"),
   floor("floor-ring-bypass", "ring", "-b"),
-  floor("floor-ring-mmsg", "ring-mmsg"),
   floor("floor-xdp", "xdp"),
   floor("floor-xdp-native", "xdp-native"),
 ];

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Launch } from "./peers.ts";
 
 /** Where servers run, and the load generator; no other process is kept off them. */
-export const SERVER_CPU = 0;
+const SERVER_CPU = 0;
 export const CLIENT_CPU = 1;
 
 const START_MS = 10_000;

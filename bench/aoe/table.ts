@@ -2,7 +2,7 @@ import type { Measurement } from "./measure.ts";
 import type { Options, Sync } from "./options.ts";
 import type { Row } from "./rows.ts";
 
-export interface RowResult {
+interface RowResult {
   readonly row: Row;
   /** By the peer's name: the medians, and the rounds in their order. */
   readonly figures: Readonly<Record<string, { readonly median: Measurement; readonly rounds: readonly Measurement[] }>>;
@@ -75,10 +75,10 @@ export function markdown({ date, machine, options, sections }: Report): string {
 ${date}. ${machine.join(" ")}
 
 A cell is thousand requests a second · median/99th percentile latency in us · server CPU per request in us (user and
-system time of all its threads). Medians of ${rounds} round${rounds === 1 ? "" : "s"} of ${seconds} s, in which the servers took turns, each pinned to
-one core with the client on another, each with a veth pair and a disk file of its own of ${sizeBytes / 2 ** 20} MiB, ${how}.
-Files are synced after each run of writes, outside of the measured time. Ratios compare between runs and machines;
-absolute figures do not. † the client was the limit (idle less than ${CLIENT_BOUND * 100} % of the time).
+system time of all its threads). Medians of ${rounds} round${rounds === 1 ? "" : "s"} of ${seconds} s, after one that is not counted. The servers took
+turns, each pinned to one core with the client on another, each with a veth pair and a disk file of its own of
+${sizeBytes / 2 ** 20} MiB: ${how}. Files are synced after each run of
+writes, outside of the measured time. Ratios compare between runs and machines; absolute figures do not. † the client was the limit (idle less than ${CLIENT_BOUND * 100} % of the time).
 
 ${sections.map(sectionTable).join("\n")}`;
 }

@@ -5,8 +5,8 @@
 import { createConsola, LogLevels, type ConsolaReporter, type LogObject } from "consola";
 import { printable } from "./printable.ts";
 
-export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+/** As in the configuration's `log_level`. */
+type LogLevel = "error" | "warn" | "info" | "debug";
 
 /** What the line of a message begins with, by consola's type of it. */
 const LINE_NAMES: Record<string, string> = { fatal: "error", log: "info", success: "info", ready: "info" };

@@ -1,12 +1,13 @@
 import { defineCommand } from "citty";
 import { formatAddress, parseAddress, type TargetAddress } from "../base/address.ts";
+import { printable } from "../base/printable.ts";
 import { formatMac } from "../protocol/aoe/mac.ts";
 import { discover, type IdentifiedPath } from "../initiator/discover.ts";
 import { measurePath, type PathMeasurements } from "../initiator/probe.ts";
 import { judge, type Verdict } from "../initiator/verdict.ts";
 import { INITIATOR_ARGS, openInitiators, parseInitiatorArguments, parsePositive } from "./aoe-interfaces.ts";
 import { describePath, formatSize } from "./discover.ts";
-import { escapeUnprintable, formatTable } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { UsageError } from "./usage-error.ts";
 
 const REQUESTS = 2000;
@@ -58,8 +59,7 @@ export const probeCommand = defineCommand({
 });
 
 function onlyAddress(positionals: readonly string[]): TargetAddress {
-  const [text, unexpected] = positionals;
-  if (text === undefined) throw new UsageError("which target? For example: voe probe e1.0");
+  const [text = "", unexpected] = positionals;
   if (unexpected !== undefined) throw new UsageError(`unexpected argument "${unexpected}"`);
   try {
     return parseAddress(text);
@@ -115,7 +115,7 @@ function formatProbed({ path, measured, verdict }: ProbedPath): string {
   ];
   const conclusion = verdict.good
     ? [`good: ${sectors.passed} sectors a frame come through both ways`]
-    : verdict.problems.map((problem) => `bad: ${escapeUnprintable(problem)}`);
+    : verdict.problems.map((problem) => `bad: ${printable(problem)}`);
   return [formatTable(rows), ...verdict.notes.map((note) => `note: ${note}`), ...conclusion].join("\n");
 }
 

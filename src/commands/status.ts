@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import { log } from "../base/log.ts";
 import { controlPaths, fetchStatus } from "../control/client.ts";
 import type { StatusReport } from "../control/status.ts";
-import { renderStatus } from "../control/status-text.ts";
+import { renderStatus } from "./status-tables.ts";
 
 const WATCH_INTERVAL_MS = 1000;
 
@@ -23,13 +23,8 @@ export const statusCommand = defineCommand({
   async run({ args }) {
     const paths = controlPaths(args.control, process.env);
     const output = terminalOutput(process.stdout);
-    try {
-      if (args.watch === true) await watch(paths, args.json === true, output);
-      else output.write(lines(await fetchStatus(paths), args.json === true));
-    } catch (error) {
-      log.error(error instanceof Error ? error.message : String(error));
-      process.exitCode = 1;
-    }
+    if (args.watch === true) await watch(paths, args.json === true, output);
+    else output.write(lines(await fetchStatus(paths), args.json === true));
   },
 });
 

@@ -1,4 +1,5 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { connect } from "node:net";
 import { dirname } from "node:path";
 import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
 import type { StatusReport } from "./status.ts";
@@ -15,9 +16,6 @@ export interface ControlServer {
   /** Answers what has been asked, then removes the socket. */
   close(): Promise<void>;
 }
-
-/** How long a server on an existing socket has to show that it lives. */
-const ALIVE_TIMEOUT_MS = 2000;
 
 /**
  * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` over HTTP on a unix socket, for the user of this
@@ -97,14 +95,13 @@ async function clearPath(path: string): Promise<void> {
   }
 }
 
-async function isAlive(path: string): Promise<boolean> {
-  try {
-    await fetch("http://voe/version", { unix: path, signal: AbortSignal.timeout(ALIVE_TIMEOUT_MS) });
-    return true;
-  } catch (error) {
-    // Only this says that nobody listens. A server that is slow to answer, or not ours to ask, is one all the same.
-    return (error as { code?: string }).code !== "ECONNREFUSED";
-  }
+/** Whether someone listens on a socket. Where that cannot be told, someone else's socket is left in peace. */
+function isAlive(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(path);
+  socket.once("connect", () => resolve(true));
+  socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED"));
+  return promise.finally(() => socket.destroy());
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

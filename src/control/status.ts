@@ -14,12 +14,13 @@ export interface StatusReport {
   readonly targets: readonly TargetStatus[];
   /** The clients seen most recently: the server remembers a bounded number. */
   readonly clients: readonly ClientStatus[];
-  /** What the operator should know and may want to change, as sentences. */
+  /** What the operator should know, as sentences: failed targets and interfaces without a link among them. */
   readonly warnings: readonly string[];
 }
 
 export interface InterfaceStatus {
   readonly name: string;
+  /** Empty, and the MTU 0, while there is no such interface. */
   readonly mac: string;
   readonly mtuBytes: number;
   readonly up: boolean;
@@ -68,7 +69,7 @@ export interface TargetStatus {
   readonly maskList: readonly string[];
 }
 
-export interface TargetSpace {
+interface TargetSpace {
   /** What the target takes up on its medium: less than `sizeBytes` where a file is sparse. */
   readonly allocatedBytes: number;
 }

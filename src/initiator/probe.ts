@@ -1,4 +1,5 @@
 /** Measures one path to a target. Only reads and queries: nothing on the target is changed. */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   AT_ATA_DATA,
   ATA_READ_SECTORS_EXT,
@@ -8,6 +9,7 @@ import {
 } from "../protocol/aoe/frame.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import type { IdentifiedPath } from "./discover.ts";
+import type { Initiator } from "./initiator.ts";
 import { OUTSTANDING_MOST } from "./disk.ts";
 import { aoeErrorName, aoeErrorOf, ataErrorName, parseAtaReply } from "./replies.ts";
 import { ataRequest, configRequest } from "./requests.ts";
@@ -37,6 +39,8 @@ export interface Latency {
 export interface Loss {
   readonly requests: number;
   readonly lost: number;
+  /** Answered, but after more than `ANSWER_MS`: slow storage and no fault of the path. */
+  readonly late: number;
 }
 
 export interface Throughput {
@@ -49,8 +53,10 @@ export interface Throughput {
   readonly outstanding: number;
 }
 
-/** How long an unanswered request is waited for: a sleeping disk is not what is measured, and is awake by then. */
-const ANSWER_MS = 1000;
+/** How long a request is waited for before the next takes its place, and how long more before it counts as lost. */
+export const ANSWER_MS = 1000;
+const LATE_MS = 3000;
+const LATE_LOOK_MS = 20;
 const SIZE_ATTEMPTS = 4;
 const SIZE_ANSWER_MS = 250;
 /** Lone requests: so many at most, and for so long. */
@@ -75,7 +81,7 @@ export async function measurePath(path: IdentifiedPath, requestCount: number): P
     sectors: { interface: interfaceSectors, target: config.sectorsPerFrame, passed: 0 },
     largestFrameBytes: { toTarget: 0, fromTarget: 0 },
     latency: undefined,
-    loss: { requests: 0, lost: 0 },
+    loss: { requests: 0, lost: 0, late: 0 },
     throughput: undefined,
     refusal: "",
   };
@@ -99,7 +105,11 @@ export async function measurePath(path: IdentifiedPath, requestCount: number): P
   const load = await measureThroughput(path, requestCount, fromTarget, diskSectors);
   return {
     ...measured,
-    loss: { requests: loss.requests + load.loss.requests, lost: loss.lost + load.loss.lost },
+    loss: {
+      requests: loss.requests + load.loss.requests,
+      lost: loss.lost + load.loss.lost,
+      late: loss.late + load.loss.late,
+    },
     throughput: load.throughput,
     refusal: load.refusal,
   };
@@ -150,8 +160,21 @@ async function largestPassing(most: number, passes: (sectors: number) => Promise
   return most;
 }
 
+/** What became of the unanswered of so many requests, all sent since `answeredBefore`. */
+async function lossOf(initiator: Initiator, answeredBefore: number, requests: number, unanswered: number) {
+  const { counters } = initiator;
+  const endMs = performance.now() + LATE_MS;
+  // Listening keeps the initiator looking for frames.
+  const stop = initiator.listen(() => {});
+  while (counters.answered - answeredBefore < requests && performance.now() < endMs) await sleep(LATE_LOOK_MS);
+  stop();
+  const lost = Math.max(0, requests - (counters.answered - answeredBefore));
+  return { requests, lost, late: unanswered - lost };
+}
+
 async function measureLatency(path: IdentifiedPath, requestCount: number) {
   const times: number[] = [];
+  const answeredBefore = path.initiator.counters.answered;
   let lost = 0;
   let refusal = "";
   const endMs = performance.now() + LATENCY_MS;
@@ -163,8 +186,8 @@ async function measureLatency(path: IdentifiedPath, requestCount: number) {
     else if (answer.kind === "lost") lost++;
     else refusal = answer.reason;
   }
-  const loss: Loss = { requests: times.length + lost, lost };
-  return { latency: summarise(times), loss, refusal };
+  const requests = times.length + lost + (refusal === "" ? 0 : 1);
+  return { latency: summarise(times), loss: await lossOf(path.initiator, answeredBefore, requests, lost), refusal };
 }
 
 /** Undefined of no times. The 99th percentile is the value that 99 of 100 do not exceed. */
@@ -176,9 +199,10 @@ export function summarise(timesMs: readonly number[]): Latency | undefined {
 }
 
 /** Reads on through the disk, as many at once as Linux would. */
-function measureThroughput(path: IdentifiedPath, requestCount: number, sectors: number, diskSectors: number) {
+async function measureThroughput(path: IdentifiedPath, requestCount: number, sectors: number, diskSectors: number) {
   const { initiator, target, config } = path;
   const outstandingMost = Math.max(1, Math.min(config.bufferCount, OUTSTANDING_MOST));
+  const answeredBefore = initiator.counters.answered;
   const startMs = performance.now();
   const places = Math.max(1, Math.floor(diskSectors / sectors));
   let sent = 0;
@@ -186,35 +210,37 @@ function measureThroughput(path: IdentifiedPath, requestCount: number, sectors: 
   let lost = 0;
   let refusal = "";
   const more = (): boolean => sent < requestCount && refusal === "" && performance.now() - startMs < THROUGHPUT_MS;
-  return new Promise<{ throughput: Throughput; loss: Loss; refusal: string }>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
+    const end = (answer: Answer): void => {
+      ended++;
+      if (answer.kind === "lost") lost++;
+      if (answer.kind === "refused") refusal = answer.reason;
+      if (more()) next();
+      else if (ended === sent) resolve();
+    };
     const next = (): void => {
       const request = { command: ATA_READ_SECTORS_EXT, sector: (sent++ % places) * sectors, count: sectors };
       const options = { timeoutMs: ANSWER_MS, retransmit: false };
-      initiator.request(ataRequest(target.route, request), options, (reply, roundTripMs) => {
-        ended++;
-        const answer = classify(reply, sectors, roundTripMs);
-        if (answer.kind === "lost") lost++;
-        if (answer.kind === "refused") refusal = answer.reason;
-        if (more()) next();
-        else if (ended === sent) finish();
-      });
-    };
-    const finish = (): void => {
-      const seconds = (performance.now() - startMs) / 1000;
-      const iops = (sent - lost) / seconds;
-      resolve({
-        throughput: {
-          requests: sent,
-          seconds,
-          iops,
-          megabytesPerSecond: (iops * sectors * SECTOR_BYTES) / 1e6,
-          sectorsPerRequest: sectors,
-          outstanding: outstandingMost,
-        },
-        loss: { requests: sent, lost },
-        refusal,
-      });
+      try {
+        initiator.request(ataRequest(target.route, request), options, (reply, roundTripMs) =>
+          end(classify(reply, sectors, roundTripMs)),
+        );
+      } catch (error) {
+        // The interface went down. This may be within the end of another request, where nobody would catch it.
+        reject(error);
+      }
     };
     for (let i = 0; i < outstandingMost && more(); i++) next();
   });
+  const seconds = (performance.now() - startMs) / 1000;
+  const iops = (sent - lost) / seconds;
+  const throughput: Throughput = {
+    requests: sent,
+    seconds,
+    iops,
+    megabytesPerSecond: (iops * sectors * SECTOR_BYTES) / 1e6,
+    sectorsPerRequest: sectors,
+    outstanding: outstandingMost,
+  };
+  return { throughput, loss: await lossOf(initiator, answeredBefore, sent, lost), refusal };
 }

@@ -1,6 +1,6 @@
 /** What the measurements of a path mean for the Linux initiator, and what to do about it. */
 import type { IdentifiedPath } from "./discover.ts";
-import { frameBytes, type PathMeasurements } from "./probe.ts";
+import { ANSWER_MS, frameBytes, type PathMeasurements } from "./probe.ts";
 
 export interface Verdict {
   readonly good: boolean;
@@ -23,8 +23,12 @@ function refusals({ refusal }: PathMeasurements): string[] {
   return refusal ? [`the target does not give its data: ${refusal}; see the target's log`] : [];
 }
 
-function frames(path: IdentifiedPath, { sectors, largestFrameBytes, refusal, latency }: PathMeasurements): string[] {
+function frames(
+  path: IdentifiedPath,
+  { sectors, largestFrameBytes, refusal, latency, loss }: PathMeasurements,
+): string[] {
   if (refusal) return [];
+  if (!latency && loss.late > 0) return [`every read takes more than ${ANSWER_MS} ms: look at the target's storage`];
   if (!latency) {
     return [
       "the target answers queries and no reads; if it is voe, see its log, else another host may use the same address",
@@ -83,6 +87,9 @@ function notes(path: IdentifiedPath, { sectors, loss, latency }: PathMeasurement
   }
   if (latency && loss.lost > 0 && loss.lost / loss.requests < LOSS_MOST) {
     found.push(`${loss.lost} of ${loss.requests} requests got no answer`);
+  }
+  if (latency && loss.late > 0) {
+    found.push(`${loss.late} of ${loss.requests} answers took more than ${ANSWER_MS} ms: the target's storage is slow`);
   }
   if ((path.identity?.sectorCount ?? 0) % PAGE_SECTORS !== 0) {
     found.push("the size is no multiple of 4 KiB, for which Linux uses requests of 512 bytes");

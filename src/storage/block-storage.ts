@@ -17,9 +17,6 @@ export const MEDIUM_ERROR = 4;
 /** The medium is full. */
 export const NO_SPACE = 5;
 
-const STATUS_NAMES = ["ok", "later", "out of range", "read-only", "medium error", "no space"];
-export const statusName = (status: StorageStatus): string => STATUS_NAMES[status] ?? `status ${status}`;
-
 /** Receives the end of a request that could not be answered at once: an object that is kept and reused, no closure. */
 export interface Completion {
   complete(status: StorageStatus): void;
@@ -45,8 +42,8 @@ export interface BlockStorage {
   readonly info: DeviceInfo;
 
   /**
-   * An address from which a *system call* may copy these sectors before the caller makes any other call on this
-   * storage, or 0 where there is none right now. JavaScript must never touch it: a page that has vanished is EFAULT
+   * An address from which a *system call* may copy these sectors, or 0 where there is none right now. It is good until
+   * the caller gives up its turn of the event loop, or asks for something else that changes these sectors. JavaScript must never touch it: a page that has vanished is EFAULT
    * in a system call and SIGBUS, the end of the process, here.
    */
   lend(sector: number, count: number): number;
@@ -75,6 +72,9 @@ export interface BlockStorage {
   /** Calls `listener` when `info.sectorCount` has changed. */
   onResize(listener: () => void): void;
 
-  /** Finishes what is in flight, makes everything durable, and lets go of the medium. Rejects when that failed. */
+  /**
+   * Finishes what is in flight, makes everything durable, and lets go of the medium. Rejects when that failed. From this
+   * call on every new request fails; closing it again waits for the same end.
+   */
   close(): Promise<void>;
 }

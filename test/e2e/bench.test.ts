@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { missingForNetworks, titleUnless } from "../support/requirements.ts";
 
 const main = resolve(import.meta.dir, "../../bench/main.ts");
 async function bench(...args: string[]): Promise<{ pid: number; exitCode: number; complaints: string }> {
@@ -11,12 +12,11 @@ async function bench(...args: string[]): Promise<{ pid: number; exitCode: number
   return { pid, exitCode: await exited, complaints };
 }
 
-const why =
-  process.env["VOE_TEST_FULL"] !== "1"
-    ? "needs VOE_TEST_FULL=1"
-    : process.getuid?.() !== 0
-      ? "needs root"
-      : ["gcc", "ip", "taskset", "vblade"].filter((tool) => Bun.which(tool) === null).map((tool) => `needs ${tool}`)[0];
+function missingForBench(): string | undefined {
+  const tool = ["gcc", "taskset", "vblade"].find((name) => Bun.which(name) === null);
+  return missingForNetworks() ?? (tool === undefined ? undefined : `${tool} is not installed`);
+}
+const missing = missingForBench();
 
 interface Figures {
   readonly median: { readonly iops: number; readonly p50Us: number; readonly p99Us: number; readonly cpuUs: number };
@@ -41,8 +41,8 @@ describe("npm run bench", () => {
     expect(complaints).toContain("usage: npm run bench -- aoe");
   });
 
-  test.skipIf(why !== undefined)(
-    `measures voe, vblade and the floor, and leaves nothing behind${why === undefined ? "" : ` [skipped: ${why}]`}`,
+  test.skipIf(missing !== undefined)(
+    titleUnless(missing, "measures voe, vblade and the floor, and leaves nothing behind"),
     async () => {
       const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
       try {

@@ -26,11 +26,21 @@ function formatCount(count) {
   return `${trimmed(count)} ${["k", "M", "G", "T"][unit]}`;
 }
 
+/**
+ * @param {number} large
+ * @param {string} largeUnit
+ * @param {number} small
+ * @param {string} smallUnit
+ */
+function pair(large, largeUnit, small, smallUnit) {
+  return `${Math.floor(large)} ${largeUnit}${small < 1 ? "" : ` ${Math.floor(small)} ${smallUnit}`}`;
+}
+
 /** @param {number} seconds */
 function formatDuration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+  if (whole < 3600) return pair(whole / 60, "min", whole % 60, "s");
+  if (whole < 86_400) return pair(whole / 3600, "h", (whole % 3600) / 60, "min");
+  return pair(whole / 86_400, "d", (whole % 86_400) / 3600, "h");
 }

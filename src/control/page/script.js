@@ -106,7 +106,10 @@ function remember(report) {
   const names = new Set(report.targets.map((target) => target.name));
   for (const name of ratesOf.keys()) if (!names.has(name)) ratesOf.delete(name);
   // A server that was started again counts from zero.
-  if (earlier?.startedAt !== report.startedAt) ratesOf.clear();
+  if (earlier?.startedAt !== report.startedAt) {
+    ratesOf.clear();
+    earlier = undefined;
+  }
   const seconds = report.uptimeSeconds - (earlier?.uptimeSeconds ?? report.uptimeSeconds);
   if (seconds > 0) {
     const before = new Map(earlier?.targets.map((target) => [target.name, target]));
@@ -204,9 +207,9 @@ const clientColumns = [
 const interfaceColumns = [
   { title: "Interface", cell: (link) => link.name },
   { title: "Link", cell: (link) => (link.up ? "up" : "down"), alarm: (link) => !link.up },
-  { title: "MAC address", cell: (link) => link.mac, style: "mono" },
-  { title: "MTU", cell: (link) => String(link.mtuBytes), style: "number" },
-  { title: "Sectors per frame", cell: (link) => String(link.sectorsPerFrame), style: "number" },
+  { title: "MAC address", cell: (link) => link.mac || "–", style: "mono" },
+  { title: "MTU", cell: (link) => String(link.mtuBytes || "–"), style: "number" },
+  { title: "Sectors per frame", cell: (link) => String(link.sectorsPerFrame || "–"), style: "number" },
   { title: "Received", cell: (link) => formatCount(link.framesReceived), style: "number" },
   { title: "Sent", cell: (link) => formatCount(link.framesSent), style: "number" },
   {

@@ -45,8 +45,6 @@ export const AT_ATA_LBA = 28;
 export const AT_ATA_DATA = 36;
 
 export const ATA_FLAG_LBA48 = 0x40;
-export const ATA_FLAG_DEVICE_HEAD = 0x10;
-export const ATA_FLAG_ASYNC = 0x02;
 export const ATA_FLAG_WRITE = 0x01;
 
 export const ATA_READ_SECTORS = 0x20;

@@ -61,8 +61,8 @@ export interface LinkOptions {
   readonly counters: LinkCounters;
   /** Receives trouble that an operator should know of. */
   readonly report: (key: string, message: string) => void;
-  /** Called when requests may be taken again that had to wait for a pending one. */
-  readonly onRoom: () => void;
+  /** Called when pending requests were answered: the initiator is likely to ask again at once, and there is room. */
+  readonly onAnswered: () => void;
 }
 
 export class PacketLink implements AoeLink {
@@ -292,10 +292,9 @@ export class PacketLink implements AoeLink {
       this.#lentTarget.fill(undefined);
     }
     if (this.#sending.length === 0) return;
-    const wasFull = !this.#canPend;
     for (const pending of this.#sending) this.#pendingFree.push(pending);
     this.#sending.length = 0;
-    if (wasFull) this.options.onRoom();
+    this.options.onAnswered();
   }
 
   /** A lent page could not be read by the kernel: the storage reads it the long way, and says what is wrong with it. */

@@ -1,0 +1,69 @@
+import { expect, test } from "bun:test";
+import { renderMetrics } from "../../../src/control/metrics.ts";
+import { someClient, someReport, someTarget } from "../../support/status-report.ts";
+
+const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+]+)$/;
+
+/** What a scraper reads: each sample, under its name, in the order of the text. Throws at a line it cannot read. */
+function parse(text: string): Map<string, { labels: string; value: number }[]> {
+  const samples = new Map<string, { labels: string; value: number }[]>();
+  const types = new Map<string, string>();
+  for (const line of text.trimEnd().split("\n")) {
+    const [, comment, name = "", rest = ""] = /^# (HELP|TYPE) (\S+) (.+)$/.exec(line) ?? [];
+    if (comment === "TYPE") types.set(name, rest);
+    if (comment !== undefined) continue;
+    const [, sampleName = "", labels = "", value] = SAMPLE.exec(line) ?? [];
+    if (value === undefined || !types.has(sampleName)) throw new Error(`not a sample: ${line}`);
+    samples.set(sampleName, [...(samples.get(sampleName) ?? []), { labels, value: Number(value) }]);
+  }
+  return samples;
+}
+
+test("every line is a comment or a sample of a declared family, and the text ends in a newline", () => {
+  const text = renderMetrics(someReport());
+  expect(text.endsWith("\n")).toBe(true);
+  expect(parse(text).size).toBeGreaterThan(20);
+});
+
+test("each family is declared once, with its samples right behind", () => {
+  const text = renderMetrics(someReport({ targets: [someTarget(), someTarget({ name: "e1.1" })] }));
+  const declared = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+  expect(new Set(declared).size).toBe(declared.length);
+  expect(text).toContain('voe_target_reads_total{target="e1.0"} 1000\nvoe_target_reads_total{target="e1.1"} 1000\n');
+});
+
+test("names that end in _total are counters and the others gauges", () => {
+  for (const [, name = "", type = ""] of renderMetrics(someReport()).matchAll(/^# TYPE (\S+) (\S+)$/gm)) {
+    expect([name, type]).toEqual([name, name.endsWith("_total") ? "counter" : "gauge"]);
+  }
+});
+
+test("the figures are those of the report", () => {
+  const samples = parse(renderMetrics(someReport({ targets: [someTarget({ state: "failed", reason: "EIO" })] })));
+  const value = (name: string) => samples.get(name)?.[0]?.value;
+  expect(value("voe_target_up")).toBe(0);
+  expect(value("voe_target_read_bytes_total")).toBe(8_192_000);
+  expect(value("voe_target_allocated_bytes")).toBe(2 ** 31);
+  expect(value("voe_interface_dropped_frames_total")).toBe(7);
+  expect(value("voe_start_time_seconds")).toBe(1_769_860_800);
+  expect(value("voe_clients")).toBe(1);
+});
+
+test("quotes, backslashes and newlines in a label are escaped", () => {
+  const text = renderMetrics(someReport({ targets: [someTarget({ configString: 'a"b\\c\nd' })] }));
+  expect(text).toContain(String.raw`config_string="a\"b\\c\nd"`);
+  expect(() => parse(text)).not.toThrow();
+});
+
+test("no client makes a series of its own, however many there are", () => {
+  const clients = Array.from({ length: 50 }, (_, index) => someClient({ mac: `02:00:00:00:00:${index + 10}` }));
+  const text = renderMetrics(someReport({ clients }));
+  expect(text).not.toContain("02:00:00:00:00:1");
+  expect(text).toContain("voe_clients 50\n");
+});
+
+test("a server without targets and interfaces declares no empty family", () => {
+  const text = renderMetrics(someReport({ targets: [], interfaces: [], clients: [] }));
+  expect(text).not.toContain("voe_target_");
+  expect([...parse(text).keys()]).toEqual(["voe_build_info", "voe_start_time_seconds", "voe_warnings", "voe_clients"]);
+});
