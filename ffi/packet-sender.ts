@@ -35,6 +35,10 @@ export interface PacketSender {
   bodyAt(i: number): number;
   /** Queues the next message, whose header is in place. `bodyAddress` 0: the message's own body. */
   push(headerBytes: number, bodyAddress: number, bodyBytes: number): void;
+  /** Makes the body of message `i` its own one, which holds the same by now, instead of one at another address. */
+  own(i: number): void;
+  /** Leaves message `i` out when its turn comes. */
+  drop(i: number): void;
   /** Sends what is queued, in order, and empties the queue when all is sent. */
   flush(): number;
   /** Drops the first message left: it was refused, or is answered otherwise. */
@@ -56,6 +60,8 @@ class Sender implements PacketSender {
   readonly #vectorsAt: number;
   readonly #bodiesAt: number;
   readonly #words: Uint32Array;
+  readonly #dropped: boolean[];
+  #droppedCount = 0;
 
   constructor(
     readonly fd: number,
@@ -66,6 +72,7 @@ class Sender implements PacketSender {
     this.#messagesAt = capacity * HEADER_BYTES;
     this.#vectorsAt = this.#messagesAt + capacity * mmsghdr.bytes;
     this.#bodiesAt = Math.ceil((this.#vectorsAt + capacity * 2 * iovec.bytes) / PAGE_BYTES) * PAGE_BYTES;
+    this.#dropped = Array.from({ length: capacity }, () => false);
     this.memory = allocateMemory(this.#bodiesAt + capacity * bodyStrideBytes);
     this.#words = new Uint32Array(this.memory.bytes.buffer as ArrayBuffer, 0, this.#bodiesAt >> 2);
     for (let i = 0; i < capacity; i++) {
@@ -103,11 +110,27 @@ class Sender implements PacketSender {
     this.#words[(bodyVectorAt + iovec.iov_len) >> 2] = bodyBytes;
   }
 
+  own(i: number): void {
+    const bodyVectorAt = this.#vectorsAt + (i * 2 + 1) * iovec.bytes;
+    this.#setAddress(bodyVectorAt + iovec.iov_base, this.memory.address + this.bodyAt(i));
+  }
+
+  drop(i: number): void {
+    this.#dropped[i] = true;
+    this.#droppedCount++;
+  }
+
   flush(): number {
     let mayBeOld = true;
     while (this.first < this.count) {
+      if (this.#dropped[this.first]) {
+        this.#dropped[this.first++] = false;
+        this.#droppedCount--;
+        continue;
+      }
+      const end = this.#droppedCount === 0 ? this.count : this.#dropped.indexOf(true, this.first);
       const address = this.memory.address + this.#messagesAt + this.first * mmsghdr.bytes;
-      const sent = libc.sendmmsg(this.fd, address, this.count - this.first, MSG_DONTWAIT);
+      const sent = libc.sendmmsg(this.fd, address, end - this.first, MSG_DONTWAIT);
       if (sent > 0) {
         this.first += sent;
         continue;

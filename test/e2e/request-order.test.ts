@@ -1,5 +1,6 @@
 /** Requests in flight for the same sectors take effect in the order in which they arrive. */
 import { expect, test } from "bun:test";
+import { $ } from "bun";
 import { openDisk } from "../../src/initiator/disk.ts";
 import { parseAtaReply } from "../../src/initiator/replies.ts";
 import { ataRequest, type AtaRequest } from "../../src/initiator/requests.ts";
@@ -12,6 +13,9 @@ const first = { shelf: 1, slot: 0 };
 const ROUNDS = 400;
 const OUTSTANDING = 24;
 const SECTORS = 40;
+const SLOW_ROUNDS = 60;
+/** 100 Mbit/s, and what is over 20 kB at a time is refused, as a network card does whose queue is full. */
+const SLOW_LINK = ["tbf", "rate", "100mbit", "burst", "20kb", "limit", "20kb"];
 const READ = 0x24;
 const WRITE = 0x34;
 
@@ -19,18 +23,27 @@ for (const sync of ["always", "1s", "none"]) {
   const title = `${ROUNDS} rounds of ${OUTSTANDING} overlapping reads and writes in flight, sync = "${sync}"`;
   test.skipIf(missing !== undefined)(
     titleUnless(missing, `${title}: each read sees the writes before it and none after it`),
-    () => overlap(sync),
+    () => overlap(sync, ROUNDS),
     60_000,
   );
 }
 
-async function overlap(sync: string): Promise<void> {
+// Replies wait in the server then, while it takes the requests that came after them.
+test.skipIf(missing !== undefined)(
+  titleUnless(missing, "the same on a link that takes replies more slowly than requests come"),
+  () => overlap("1s", SLOW_ROUNDS, SLOW_LINK),
+  60_000,
+);
+
+/** `queue`: what `tc` puts between the server and its cable. */
+async function overlap(sync: string, rounds: number, queue: readonly string[] = []): Promise<void> {
   const seed = seedOfRun();
   console.log(`request order, sync = "${sync}": VOE_SEED=${seed}`);
   const random = makeRandom(seed);
   await using bed = await createBed([9000]);
   await bed.configure([{ ...first, size: "1MiB", sync }]);
   await bed.start();
+  if (queue.length > 0) await $`tc -n ${bed.namespace} qdisc add dev ${bed.serverInterfaces[0]} root ${queue}`.quiet();
   const initiator = bed.initiator();
   const disk = await openDisk(initiator, first);
   /** What every sector must hold for the next request: two bytes, repeated. */
@@ -48,7 +61,7 @@ async function overlap(sync: string): Promise<void> {
       });
     });
 
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const ends: Promise<void>[] = [];
     for (let i = 0; i < OUTSTANDING; i++) {
       const count = 1 + random.below(16);

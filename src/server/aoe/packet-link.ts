@@ -28,7 +28,7 @@ import { readMac, type Mac } from "../../protocol/aoe/mac.ts";
 import { PENDING_BODY_AT, PendingRequest } from "../../protocol/aoe/pending-request.ts";
 import { REPLY, type Reply } from "../../protocol/aoe/reply.ts";
 import type { AoeTarget } from "../../protocol/aoe/target.ts";
-import { SECTOR_BYTES } from "../../storage/block-storage.ts";
+import { OK, SECTOR_BYTES } from "../../storage/block-storage.ts";
 import { clientTable, type Client } from "./clients.ts";
 import { requestFilter } from "./packet-filter.ts";
 import type { TargetTable } from "./target-table.ts";
@@ -274,7 +274,10 @@ export class PacketLink implements AoeLink {
       const before = this.#sender.count - this.#sender.first;
       const outcome = this.#sender.flush();
       this.options.counters.framesSent += before - (this.#sender.count - this.#sender.first);
-      if (outcome === BLOCKED) return;
+      if (outcome === BLOCKED) {
+        this.#keepLent();
+        return;
+      }
       if (outcome === FAULT) this.#readAgain(this.#sender.first);
       else if (outcome === REFUSED) this.#refused();
       if (outcome !== SENT) {
@@ -287,14 +290,36 @@ export class PacketLink implements AoeLink {
 
   /** Everything queued has left: what was lent or kept for it is free again. */
   #sent(): void {
-    if (this.#lent > 0) {
-      this.#lent = 0;
-      this.#lentTarget.fill(undefined);
-    }
+    if (this.#lent > 0) this.#forgetLent();
     if (this.#sending.length === 0) return;
     for (const pending of this.#sending) this.#pendingFree.push(pending);
     this.#sending.length = 0;
     this.options.onAnswered();
+  }
+
+  /**
+   * Takes copies of what is lent to replies that have to wait: a storage lends for the moment, and a write that comes
+   * now must not change what was read before it.
+   */
+  #keepLent(): void {
+    if (this.#lent === 0) return;
+    const sender = this.#sender;
+    for (let i = sender.first; i < sender.count; i++) {
+      const target = this.#lentTarget[i];
+      if (target === undefined) continue;
+      if (target.storage.tryRead(this.#lentSector[i]!, this.#lentCount[i]!, sender.memory, sender.bodyAt(i)) === OK) {
+        sender.own(i);
+      } else {
+        sender.drop(i);
+        this.#readAgain(i);
+      }
+    }
+    this.#forgetLent();
+  }
+
+  #forgetLent(): void {
+    this.#lent = 0;
+    this.#lentTarget.fill(undefined);
   }
 
   /** A lent page could not be read by the kernel: the storage reads it the long way, and says what is wrong with it. */
