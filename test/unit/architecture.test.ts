@@ -1,7 +1,7 @@
 /** Rules about the code itself: who may import whom, and what files look like. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import { basename, dirname, join, normalize } from "node:path";
+import { dirname, join, normalize } from "node:path";
 
 const repository = join(import.meta.dir, "../..");
 const FILE_MOST_LINES = 450;
