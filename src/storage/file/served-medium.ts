@@ -90,14 +90,15 @@ export function servedMedium(medium: Medium, { sync, report }: FileStorageOption
   const forgetLook = (): void => {
     looked = false;
   };
-  const mayWrite = (): boolean => {
-    if (!looked) {
-      looked = true;
-      setImmediate(forgetLook);
-      isWhole();
-    }
-    return failure === undefined;
+  const lookOnce = (): void => {
+    if (looked) return;
+    looked = true;
+    setImmediate(forgetLook);
+    isWhole();
   };
+
+  // A write that had to wait is rare enough to look for it alone.
+  const mayWrite = (): boolean => isWhole() && failure === undefined;
 
   /** Makes what the medium has been given durable: through the one place that syncs, as each failure is told only once. */
   const commit = (): Promise<StorageStatus> => new Promise((resolve) => policy.commit({ complete: resolve }));
@@ -113,7 +114,8 @@ export function servedMedium(medium: Medium, { sync, report }: FileStorageOption
       if (sector + count > intactCount) return sector + count > info.sectorCount ? OUT_OF_RANGE : MEDIUM_ERROR;
       if (!writes) return OK;
       if (info.readOnly) return READ_ONLY;
-      return mayWrite() ? OK : MEDIUM_ERROR;
+      lookOnce();
+      return failure === undefined ? OK : MEDIUM_ERROR;
     },
     mayWrite,
     endWrite(status, durable, completion) {
