@@ -127,3 +127,26 @@ e2e("reads go on while the MTU changes again and again", async () => {
   expect(await reading).toBeGreaterThan(0);
   expect(await server.stop("SIGTERM")).toBe(0);
 });
+
+e2e(
+  "a server that has no file descriptor left when an interface vanishes lives, and serves it again later",
+  async () => {
+    await using bed = await createBed([1500, 1500]);
+    await bed.configure(targets);
+    const server = await bed.start();
+    const other = await openDisk(bed.initiator(1), first);
+    const limit = (count: number) => $`prlimit --pid ${server.pid} --nofile=${count}:4096`.quiet();
+    await limit(3);
+    await $`ip -n ${bed.namespace} link del ${bed.serverInterfaces[0]}`.quiet();
+    await until("the server says what is wrong", () => server.log().includes("cannot open a socket to ask"));
+    expect((await other.read(0, 16)).length).toBe(8192);
+    await limit(1024);
+    await until("the server has seen it", () => server.log().includes("is gone"));
+    await addCable(bed.namespace, {
+      serverInterface: bed.serverInterfaces[0]!,
+      initiatorInterface: bed.initiatorInterfaces[0]!,
+      mtu: 1500,
+    });
+    expect((await (await openDisk(bed.initiator(0), first)).read(0, 16)).length).toBe(8192);
+  },
+);

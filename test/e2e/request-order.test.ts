@@ -6,7 +6,7 @@ import { parseAtaReply } from "../../src/initiator/replies.ts";
 import { ataRequest, type AtaRequest } from "../../src/initiator/requests.ts";
 import { createBed } from "../support/server-bed.ts";
 import { makeRandom, seedOfRun } from "../support/random.ts";
-import { missingForNetworks, titleUnless } from "../support/requirements.ts";
+import { missingForNetworks, missingForSlowLinks, titleUnless } from "../support/requirements.ts";
 
 const missing = missingForNetworks();
 const first = { shelf: 1, slot: 0 };
@@ -29,8 +29,9 @@ for (const sync of ["always", "1s", "none"]) {
 }
 
 // Replies wait in the server then, while it takes the requests that came after them.
-test.skipIf(missing !== undefined)(
-  titleUnless(missing, "the same on a link that takes replies more slowly than requests come"),
+const missingSlowLinks = missingForSlowLinks();
+test.skipIf(missingSlowLinks !== undefined)(
+  titleUnless(missingSlowLinks, "the same on a link that takes replies more slowly than requests come"),
   () => overlap("1s", SLOW_ROUNDS, SLOW_LINK),
   60_000,
 );
