@@ -1,0 +1,170 @@
+import { Slice } from "./bounded-work.ts";
+import { awaitedLater, Lookahead } from "./lookahead.ts";
+import type { NodeReader } from "./node-reader.ts";
+import {
+  blocksUnder,
+  depthOf,
+  FANOUT,
+  HASH_BYTES,
+  HASH_WORDS,
+  isHole,
+  isSameHash,
+  NODE_WORDS,
+  rootWords,
+} from "./shape.ts";
+import type { TreeRoot } from "./walk.ts";
+
+export interface BlockRange {
+  readonly firstBlock: number;
+  readonly blockCount: number;
+}
+
+/** Which part of a volume is meant; all of it unless said otherwise. */
+export interface RangeOptions {
+  readonly fromBlock?: number;
+  /** Exclusive. */
+  readonly toBlock?: number;
+}
+
+/**
+ * The blocks that are not the same in two trees, in ascending order, neighbours joined. Blocks that only one of them
+ * has count as holes in the other. Reads nodes only where the hashes above them differ; the trees may be of different
+ * depth. Throws NodeError.
+ */
+export async function* diff(
+  reader: NodeReader,
+  a: TreeRoot,
+  b: TreeRoot,
+  { fromBlock = 0, toBlock = Infinity }: RangeOptions = {},
+): AsyncGenerator<BlockRange, void, undefined> {
+  const slice = new Slice();
+  const depth = Math.max(depthOf(a.blockCount), depthOf(b.blockCount));
+
+  /** Pairs of nodes of this level, under a pair of nodes, that are not the same. */
+  const row = (pair: Pair, slots: number, level: number): Lookahead<Opening> => {
+    const step = blocksUnder(level);
+    let slot = Math.max(0, Math.floor((fromBlock - pair.firstBlock) / step));
+    const end = Math.min(slots, Math.ceil((toBlock - pair.firstBlock) / step));
+    return new Lookahead(() => {
+      for (; slot < end; slot++) {
+        const one = under(pair.a, slot);
+        const other = under(pair.b, slot);
+        // Hashes of different levels say nothing of each other: anyone can write the bytes of a node into a block.
+        const isComparable = (one.level === level || isEmpty(one)) && (other.level === level || isEmpty(other));
+        if (isComparable && isSameHash(one.words, one.at, other.words, other.at)) continue;
+        const firstBlock = pair.firstBlock + slot * step;
+        slot++;
+        return {
+          level,
+          firstBlock,
+          a: awaitedLater(open(reader, one, level, firstBlock)),
+          b: awaitedLater(open(reader, other, level, firstBlock)),
+        };
+      }
+      return undefined;
+    });
+  };
+
+  const rows = [row({ firstBlock: 0, a: top(a), b: top(b) }, 1, depth)];
+  let firstBlock = 0;
+  let blockCount = 0;
+  while (rows.length > 0) {
+    const opening = rows.at(-1)!.take();
+    if (opening === undefined) {
+      rows.pop();
+      continue;
+    }
+    const pair = { firstBlock: opening.firstBlock, a: await opening.a, b: await opening.b };
+    if (slice.isOver) await slice.giveWay();
+    if (opening.level > 1) {
+      rows.push(row(pair, FANOUT, opening.level - 1));
+      continue;
+    }
+    const end = Math.min(FANOUT, toBlock - pair.firstBlock);
+    for (let slot = Math.max(0, fromBlock - pair.firstBlock); slot < end; slot++) {
+      const at = slot * HASH_WORDS;
+      if (isSameHash(pair.a.words, at, pair.b.words, at)) continue;
+      const block = pair.firstBlock + slot;
+      if (block !== firstBlock + blockCount) {
+        if (blockCount > 0) yield { firstBlock, blockCount };
+        firstBlock = block;
+        blockCount = 0;
+      }
+      blockCount++;
+    }
+  }
+  if (blockCount > 0) yield { firstBlock, blockCount };
+}
+
+/** A range of blocks that are all data or all holes. */
+export interface AllocatedRange extends BlockRange {
+  readonly isHole: boolean;
+}
+
+/**
+ * Which blocks of a tree are data and which are holes: ranges that take turns and together are all that was asked for.
+ * No block is read, and no node under a hole. Throws NodeError.
+ */
+export async function* allocatedRanges(
+  reader: NodeReader,
+  tree: TreeRoot,
+  { fromBlock = 0, toBlock = Infinity }: RangeOptions = {},
+): AsyncGenerator<AllocatedRange, void, undefined> {
+  const empty = { root: new Uint8Array(HASH_BYTES), blockCount: tree.blockCount };
+  const end = Math.min(toBlock, tree.blockCount);
+  let at = fromBlock;
+  for await (const data of diff(reader, empty, tree, { fromBlock, toBlock: end })) {
+    if (data.firstBlock > at) yield { firstBlock: at, blockCount: data.firstBlock - at, isHole: true };
+    yield { ...data, isHole: false };
+    at = data.firstBlock + data.blockCount;
+  }
+  if (at < end) yield { firstBlock: at, blockCount: end - at, isHole: true };
+}
+
+/** A hash, and the level and size of the tree that it stands in. */
+interface Subtree {
+  readonly words: Int32Array;
+  readonly at: number;
+  readonly level: number;
+  readonly blockCount: number;
+}
+
+/** A node that was read; or what stands for the levels that a tree lacks: only its first slot leads on, to the root. */
+interface Opened {
+  readonly words: Int32Array;
+  readonly level: number;
+  readonly blockCount: number;
+  readonly root: Subtree | undefined;
+}
+
+interface Pair {
+  readonly firstBlock: number;
+  readonly a: Opened;
+  readonly b: Opened;
+}
+
+interface Opening {
+  readonly level: number;
+  readonly firstBlock: number;
+  readonly a: Promise<Opened>;
+  readonly b: Promise<Opened>;
+}
+
+const NO_WORDS = new Int32Array(NODE_WORDS);
+
+const isEmpty = ({ words, at }: Subtree): boolean => isHole(words, at);
+
+function top({ root, blockCount }: TreeRoot): Opened {
+  const level = depthOf(blockCount);
+  return { words: NO_WORDS, level: level + 1, blockCount, root: { words: rootWords(root), at: 0, level, blockCount } };
+}
+
+const under = ({ words, level, blockCount, root }: Opened, slot: number): Subtree =>
+  slot === 0 && root !== undefined ? root : { words, at: slot * HASH_WORDS, level: level - 1, blockCount };
+
+async function open(reader: NodeReader, subtree: Subtree, level: number, firstBlock: number): Promise<Opened> {
+  const { words, at, blockCount } = subtree;
+  if (isEmpty(subtree)) return { words: NO_WORDS, level, blockCount, root: undefined };
+  if (subtree.level < level) return { words: NO_WORDS, level, blockCount, root: subtree };
+  return { words: await reader.read(words, at, { level, firstBlock, blockCount }), level, blockCount, root: undefined };
+}
