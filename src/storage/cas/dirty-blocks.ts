@@ -20,6 +20,8 @@ const MOST_FILL = 0.6;
 export interface DirtyBlocks {
   /** Blocks with at least one sector that has a place or is zero, those discarded whole not counted. */
   readonly blockCount: number;
+  /** Whether nothing changed. */
+  readonly isEmpty: boolean;
   /** Memory that the table takes, in bytes. */
   readonly memoryBytes: number;
   /**
@@ -131,6 +133,9 @@ export function dirtyBlocks(blockSectors: number): DirtyBlocks {
   return {
     get blockCount() {
       return used;
+    },
+    get isEmpty() {
+      return used === 0 && zeroed.size === 0;
     },
     get memoryBytes() {
       return keys.byteLength + places.byteLength;

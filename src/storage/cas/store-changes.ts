@@ -1,0 +1,52 @@
+/** The part of a checkpoint that is a volume's own: what changed becomes blocks, and the blocks a tree. */
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import { LATER, OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
+import type { DirtyBlocks } from "./dirty-blocks.ts";
+import { readSectors, tryReadSectors, type SectorSource } from "./sector-source.ts";
+import { Slice } from "./tree/bounded-work.ts";
+import { HASH_BYTES } from "./tree/shape.ts";
+
+/** Blocks whose hashes go into the tree together. */
+const CHUNK_BLOCKS = 4096;
+
+/**
+ * Puts the changed blocks into the store and the tree, makes both durable, and yields the root. Rejects where a block
+ * cannot be read or stored; then nothing is lost, and it can be tried again.
+ */
+export async function storeChanges(source: SectorSource, changes: DirtyBlocks): Promise<Uint8Array> {
+  const { tree, blocks } = source;
+  const slice = new Slice();
+  for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
+  const changed = Float64Array.from(changes.blocks()).sort();
+  const memory = allocateMemory(blocks.blockBytes);
+  const scratch = allocateMemory(blocks.blockBytes);
+  const zeros = Buffer.alloc(blocks.blockBytes);
+  const view = Buffer.from(memory.bytes.buffer, memory.bytes.byteOffset, blocks.blockBytes);
+  const blockSectors = blocks.blockBytes / SECTOR_BYTES;
+  try {
+    for (let start = 0; start < changed.length; start += CHUNK_BLOCKS) {
+      const chunk = changed.subarray(start, start + CHUNK_BLOCKS);
+      const hashes = new Uint8Array(chunk.length * HASH_BYTES);
+      for (let i = 0; i < chunk.length; i++) {
+        const sector = chunk[i]! * blockSectors;
+        let status: StorageStatus = tryReadSectors(source, changes.placeOf, sector, blockSectors, memory, 0, scratch);
+        if (status === LATER) status = await readSectors(source, changes.placeOf, sector, blockSectors, memory, 0);
+        if (status !== OK)
+          throw new Error(`block ${chunk[i]} (sector ${sector}) cannot be read, so it cannot be stored`);
+        // A block of zeros is a hole, which the zero hash stands for.
+        if (view.compare(zeros) !== 0) {
+          const put = blocks.put(memory, 0, hashes, i * HASH_BYTES);
+          if (put !== undefined) await put;
+        }
+        if (slice.isOver) await slice.giveWay();
+      }
+      await tree.setMany(chunk, hashes);
+    }
+    const root = await tree.commit();
+    await blocks.sync();
+    return root;
+  } finally {
+    freeMemory(memory);
+    freeMemory(scratch);
+  }
+}
