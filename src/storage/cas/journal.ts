@@ -238,7 +238,7 @@ export class Journal {
   /**
    * Removes the segments that hold only records before this sequence number, oldest first, after a sync. The one that
    * is appended to stays: `rotate` first. Their places must not be read any more. Rejects where a file cannot be
-   * removed, or the sync fails.
+   * removed, which may be tried again, or a sync fails, which is final.
    */
   release(beforeSequence: number): Promise<void> {
     const released = this.#releasing.catch(() => {}).then(() => this.#releaseNow(beforeSequence));
@@ -258,8 +258,11 @@ export class Journal {
       this.#sizeBytes -= oldest.endBytes;
       oldest.released = true;
       this.#closeUnused(oldest);
-      // One after the other, so that a crash leaves no gap between segments.
-      await this.#disk.syncDirectory(this.#directory);
+      // One after the other, so that a crash leaves no gap between segments. Where that fails there is no telling.
+      await this.#disk.syncDirectory(this.#directory).catch((error: Error) => {
+        this.#fail(error);
+        throw this.#failure;
+      });
     }
   }
 
