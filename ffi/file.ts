@@ -15,6 +15,8 @@ const BLKGETSIZE64 = 0x80081272;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
 
+const POSIX_FADV_DONTNEED = 4;
+
 const scratch = allocateMemory(4096);
 const words = new Uint32Array(scratch.bytes.buffer as ArrayBuffer);
 const VECTOR_AT = 64;
@@ -48,6 +50,30 @@ export function isHole(fd: number, offsetBytes: number, lengthBytes: number): bo
 export function writeAt(fd: number, address: number, lengthBytes: number, offsetBytes: number): number {
   const written = Number(libc.pwrite(fd, address, lengthBytes, offsetBytes));
   return written >= 0 ? written : -errno();
+}
+
+/** IOV_MAX of <limits.h>: the most pieces of memory that one call takes. */
+export const VECTORS_MOST = 1024;
+const vectors = allocateMemory(VECTORS_MOST * iovec.bytes);
+const vectorWords = new Uint32Array(vectors.bytes.buffer as ArrayBuffer);
+
+/** Sets piece `index` of what the next `writeVectors` writes. The table is one for all files. */
+export function setVector(index: number, address: number, lengthBytes: number): void {
+  const word = (index * iovec.bytes) >> 2;
+  vectorWords[word + (iovec.iov_base >> 2)] = address >>> 0;
+  vectorWords[word + (iovec.iov_base >> 2) + 1] = address / 0x1_0000_0000;
+  vectorWords[word + (iovec.iov_len >> 2)] = lengthBytes;
+}
+
+/** pwritev(2) of the first `count` pieces: the bytes written, which may be fewer, or the error number negated. */
+export function writeVectors(fd: number, count: number, offsetBytes: number): number {
+  const written = Number(libc.pwritev(fd, vectors.address, count, offsetBytes));
+  return written >= 0 ? written : -errno();
+}
+
+/** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */
+export function dropCached(fd: number): void {
+  libc.posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 /** Takes a lock on the open file, for as long as it is open: false where another process holds one that excludes it. */

@@ -29,6 +29,7 @@ const table = {
   pread: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
   preadv2: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast, T.i64_fast, T.i32], returns: T.i64_fast },
   pwrite: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
+  pwritev: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast], returns: T.i64_fast },
   recv: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
   send: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
   sendmmsg: { args: [T.i32, T.u64_fast, T.u32, T.i32], returns: T.i32 },
@@ -53,10 +54,13 @@ export const libc = openLibc();
 
 /** Linux error numbers (asm-generic/errno-base.h, errno.h) that voe tells apart. */
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
+export const EIO = 5;
 export const ENXIO = 6;
 export const EAGAIN = 11;
 export const EFAULT = 14;
+export const EEXIST = 17;
 export const ENODEV = 19;
 export const EFBIG = 27;
 export const ENOSPC = 28;
@@ -68,15 +72,15 @@ export const EDQUOT = 122;
 
 const names: Record<number, string> = {
   [EPERM]: "EPERM: operation not permitted",
-  2: "ENOENT: no such file or directory",
-  5: "EIO: input/output error",
+  [ENOENT]: "ENOENT: no such file or directory",
+  [EIO]: "EIO: input/output error",
   [ENXIO]: "ENXIO: no such device or address",
   [EAGAIN]: "EAGAIN: would block",
   12: "ENOMEM: out of memory",
   13: "EACCES: permission denied",
   [EFAULT]: "EFAULT: bad address",
   16: "EBUSY: device or resource busy",
-  17: "EEXIST: file exists",
+  [EEXIST]: "EEXIST: file exists",
   [ENODEV]: "ENODEV: no such device",
   22: "EINVAL: invalid argument",
   [EFBIG]: "EFBIG: file too large",
