@@ -298,7 +298,8 @@ export class Journal {
 
   #segmentOf(place: number): Segment {
     const segment = this.#byOrdinal.get(ordinalOf(place));
-    if (segment === undefined) throw new Error(`place ${place} is in no segment of ${this.#directory}: was it released?`);
+    if (segment === undefined)
+      throw new Error(`place ${place} is in no segment of ${this.#directory}: was it released?`);
     return segment;
   }
 

@@ -6,9 +6,9 @@
  * After opening it the store tells it what it lacks: `forget` the packs of `packNames` that the store has no longer,
  * and `fill` in those that it does not `hold`.
  */
-import { ENTRY_WORDS, highOf, lowOf } from "./entry.ts";
+import { highOf, lowOf } from "./entry.ts";
 import { createMemtable, findEntries, insertEntry, type Memtable } from "./memtable.ts";
-import { PACK_NAME_BYTES, type PackTable } from "./pack-table.ts";
+import type { PackTable } from "./pack-table.ts";
 import type { Places } from "./places.ts";
 import type { IndexPlace } from "./run-file.ts";
 import { IndexDamaged } from "./run-format.ts";
@@ -102,6 +102,9 @@ export async function openIndex(place: IndexPlace, options: IndexOptions): Promi
   return indexOf(place, stored.packs, stored, options);
 }
 
+const sum = <T>(list: readonly T[], of: (item: T) => number): number =>
+  list.reduce((total, item) => total + of(item), 0);
+
 function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, options: IndexOptions): BlockIndex {
   const memtableEntries = options.memtableEntries ?? MEMTABLE_ENTRIES;
   let active = createMemtable(memtableEntries);
@@ -115,6 +118,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   /** Counts rebuilds: whoever was adding a pack meanwhile begins again. */
   let rebuildCount = 0;
   const adding = new Set<number>();
+  let discarding: Promise<void> = Promise.resolve();
 
   /** Packs that have a number and not all of their entries in the index, ascending. */
   let incomplete = new Set<number>();
@@ -127,7 +131,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   };
 
   const runSet = createRunSet(place, stored.runs, {
-    isForgotten: packs.isForgotten,
+    isForgotten: (pack) => packs.isForgotten(pack),
     mergeFailed: (error) => {
       if (error instanceof IndexDamaged) noteDamage(error);
       else options.report("index:merge", `merging runs of the index failed: ${(error as Error).message}`);
@@ -137,6 +141,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   const flushFrozen = async (): Promise<void> => {
     const { table, coverage } = frozen!;
     await packs.persist();
+    await discarding;
     await runSet.flush(table, coverage);
     frozen = undefined;
     for (let at = 0; at < table.words.length; at += CLEAR_SLICE_WORDS) {
@@ -155,7 +160,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
 
   /** Begins an empty memtable. What was frozen before must have been flushed. */
   const freeze = (): void => {
-    const coveredPackCount = Math.min(packs.count, ...[...incomplete].slice(0, 1));
+    const [coveredPackCount = packs.count] = incomplete;
     const coverage = { packCount: packs.count, packChain: packs.chainAt(packs.count), coveredPackCount };
     frozen = { table: active, coverage };
     active = spare ?? createMemtable(memtableEntries);
@@ -169,7 +174,9 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     }
     freeze();
     // The memtable that was begun has room: the one that needs the next one meets a failure.
-    continueFlush().catch((error: Error) => options.report("index:flush", `the index was not flushed: ${error.message}`));
+    continueFlush().catch((error: Error) =>
+      options.report("index:flush", `the index was not flushed: ${error.message}`),
+    );
   };
 
   const insertAll = async (number: number, hashes: Uint8Array): Promise<void> => {
@@ -186,7 +193,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     incomplete.add(number);
     adding.add(number);
     try {
-      for (let rebuilds = -1; rebuilds !== rebuildCount; ) {
+      for (let rebuilds = -1; rebuilds !== rebuildCount;) {
         rebuilds = rebuildCount;
         await insertAll(number, hashes);
       }
@@ -197,10 +204,14 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   };
 
   const flush = async (): Promise<void> => {
-    while (frozen !== undefined || flushing !== undefined) await continueFlush();
-    if (active.count === 0) return;
-    freeze();
-    await continueFlush();
+    if (frozen !== undefined || flushing !== undefined) {
+      await continueFlush();
+      // Another may have been frozen meanwhile.
+      await flush();
+    } else if (active.count > 0) {
+      freeze();
+      await continueFlush();
+    }
   };
 
   const collectNew = (high: number, low: number, places: Places): void => {
@@ -240,19 +251,22 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     await flush();
   };
 
-  /** Does what makes the index complete. Where that fails it stays incomplete, and lookups say why. */
-  const gated = async (work: Promise<void>): Promise<void> => {
-    filling = work;
-    await work;
-    filling = undefined;
+  /** Does what makes the index complete, one after the other. Where that fails it stays incomplete, and lookups say why. */
+  const gated = async (work: () => Promise<void>): Promise<void> => {
+    const before = filling?.catch(() => {});
+    const mine = (before ?? Promise.resolve()).then(work);
+    filling = mine;
+    await mine;
+    if (filling === mine) filling = undefined;
   };
 
   const rebuildWith = async (packEntries: AsyncIterable<PackEntries>): Promise<void> => {
-    while (flushing !== undefined) await flushing.catch(() => {});
+    for (let current = flushing; current !== undefined; current = flushing) await current.catch(() => {});
     rebuildCount += 1;
     incomplete = new Set(packs.numbers());
     damage = undefined;
-    await runSet.discard();
+    discarding = runSet.discard();
+    await discarding;
     await fillWith(packEntries);
     const gone = [...incomplete].filter((number) => !adding.has(number));
     for (const number of gone) {
@@ -286,8 +300,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
         await (filling ?? waitFor);
       }
     },
-    packName: packs.nameOf,
-    packNames: () => packs.numbers().map(packs.nameOf),
+    packName: (number) => packs.nameOf(number),
+    packNames: () => packs.numbers().map((number) => packs.nameOf(number)),
     holds(name) {
       const number = packs.numberOf(name);
       return number !== undefined && !incomplete.has(number);
@@ -301,13 +315,11 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       await packs.persist();
     },
     flush,
-    fill: (packEntries) => gated(fillWith(packEntries)),
-    rebuild: (packEntries) => gated(rebuildWith(packEntries)),
+    fill: (packEntries) => gated(() => fillWith(packEntries)),
+    rebuild: (packEntries) => gated(() => rebuildWith(packEntries)),
     status() {
       const { runs } = runSet;
       const tables = [active, spare, frozen?.table].filter((table) => table !== undefined);
-      const sum = <T>(list: readonly T[], of: (item: T) => number): number =>
-        list.reduce((total, item) => total + of(item), 0);
       return {
         entryCount: sum(runs, (run) => run.entryCount) + sum(tables, (table) => table.count),
         packCount: packs.numbers().length,
@@ -319,7 +331,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
           packs.sizeBytes,
       };
     },
-    settled: runSet.settled,
+    settled: () => runSet.settled(),
     async close() {
       try {
         await flush();

@@ -33,6 +33,8 @@ const LOAD_RECORDS = 16_384;
 export interface PackTable {
   /** Records, those that say "forgotten" included. */
   readonly count: number;
+  /** Of its file, and of the memory for its records. */
+  readonly sizeBytes: number;
   /** The number of a pack that is known and not forgotten. */
   numberOf(name: Uint8Array): number | undefined;
   /** The name of a pack, 32 bytes that must not be changed. */
@@ -63,7 +65,7 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
   /** Records that are known to be durable in `file`. */
   let durableCount = 0;
   let file: WrittenFile | undefined;
-  let persisting: Promise<void> | undefined;
+  let persisting: Promise<void> = Promise.resolve();
   const numbers = new Map<string, number>();
   const forgotten = new Set<number>();
 
@@ -150,6 +152,7 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
   };
 
   const persistNow = async (): Promise<void> => {
+    if (file !== undefined && durableCount === count) return;
     const opened = file;
     file = undefined;
     if (opened === undefined) {
@@ -184,6 +187,9 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
     get count() {
       return count;
     },
+    get sizeBytes() {
+      return (count + 1) * RECORD_BYTES;
+    },
     numberOf: (name) => numbers.get(keyOf(name, 0)),
     nameOf: (number) => records.subarray(number * RECORD_BYTES, number * RECORD_BYTES + PACK_NAME_BYTES),
     isForgotten: (number) => forgotten.size > 0 && forgotten.has(number),
@@ -200,9 +206,7 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
     chainAt,
     async persist() {
       // One at a time; whoever comes later may find everything done.
-      while (persisting !== undefined) await persisting.catch(() => {});
-      if (file !== undefined && durableCount === count) return;
-      persisting = persistNow().finally(() => (persisting = undefined));
+      persisting = persisting.catch(() => {}).then(persistNow);
       await persisting;
     },
     close() {

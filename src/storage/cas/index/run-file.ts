@@ -15,6 +15,9 @@ export interface IndexPlace {
   pause(): Promise<void>;
 }
 
+/** Lets everything have its turn that waits for the event loop. */
+export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** A slice takes the event loop well under 1 ms. */
 const SLICE_BYTES = 2 ** 18;
 
@@ -29,8 +32,8 @@ const memories: Memory[] = [];
 /** Memory for one slice, for the kernel to read and write. Give it back with `returnSlice`. */
 export const takeSlice = (): Memory => memories.pop() ?? allocateMemory(SLICE_BYTES);
 
-/** At most this much is kept for later: what a lookup or two need. */
-const KEPT_MEMORIES = 2;
+/** So many are kept for later. */
+const KEPT_MEMORIES = 8;
 
 /** Not while a read fills it. */
 export function returnSlice(memory: Memory): void {

@@ -50,7 +50,9 @@ export function firstToMerge(counts: readonly number[]): number {
 
 export function createRunSet(place: IndexPlace, stored: readonly Run[], options: RunSetOptions): RunSet {
   const runs = [...stored];
-  let merging: Promise<void> | undefined;
+  /** The last merging that was begun, and whether it goes on. */
+  let merging: Promise<void> = Promise.resolve();
+  let isMerging = false;
   let stop = new AbortController();
 
   const merge = async (from: number): Promise<void> => {
@@ -68,8 +70,12 @@ export function createRunSet(place: IndexPlace, stored: readonly Run[], options:
     // Flushes meanwhile have added runs behind these.
     runs.splice(from, inputs.length, merged);
     for (const run of inputs) {
-      place.disk.remove(join(place.directory, run.name));
-      retireRun(run);
+      // Removed while it is open: its space is freed when it is closed, which is not done by the event loop.
+      try {
+        place.disk.remove(join(place.directory, run.name));
+      } finally {
+        retireRun(run);
+      }
     }
   };
 
@@ -89,8 +95,9 @@ export function createRunSet(place: IndexPlace, stored: readonly Run[], options:
   };
 
   const beginMerging = (): void => {
-    if (stop.signal.aborted) return;
-    merging ??= mergeWhileDue().finally(() => (merging = undefined));
+    if (isMerging || stop.signal.aborted) return;
+    isMerging = true;
+    merging = mergeWhileDue().finally(() => (isMerging = false));
   };
 
   const stopMerging = async (): Promise<void> => {
@@ -102,7 +109,7 @@ export function createRunSet(place: IndexPlace, stored: readonly Run[], options:
   return {
     runs,
     async flush(table, coverage) {
-      while (runs.length >= MOST_RUNS && merging !== undefined) await merging;
+      if (runs.length >= MOST_RUNS) await merging;
       const number = (runs.at(-1)?.last ?? 0) + 1;
       const range = { first: number, last: number };
       const never = new AbortController().signal;
@@ -117,9 +124,7 @@ export function createRunSet(place: IndexPlace, stored: readonly Run[], options:
       await discardStored(place, false);
       stop = new AbortController();
     },
-    async settled() {
-      while (merging !== undefined) await merging;
-    },
+    settled: () => merging,
     async close() {
       await stopMerging();
       for (const run of runs.splice(0)) retireRun(run);

@@ -121,7 +121,9 @@ export async function finishRun(writer: RunWriter, coverage: Coverage): Promise<
     filterLineCount,
     filterChecksum: await writeBytes(written, bytesOf(filter.words), filterOffset(pageCount)),
     fencesChecksum: await writeBytes(written, bytesOf(fences), fencesOffset(pageCount, filterLineCount)),
-    ...coverage,
+    packCount: coverage.packCount,
+    packChain: coverage.packChain,
+    coveredPackCount: coverage.coveredPackCount,
   };
   const name = runName(range);
   const footerAt = footerOffset(pageCount, filterLineCount);

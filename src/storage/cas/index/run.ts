@@ -17,6 +17,7 @@ import {
   fencesOffset,
   filterOffset,
   FOOTER_BYTES,
+  footerOffset,
   IndexDamaged,
   PAGE_BYTES,
   pageIsIntact,
@@ -29,6 +30,7 @@ import {
 export interface Run extends RunFooter {
   readonly name: string;
   readonly file: DiskFile;
+  readonly fileBytes: number;
   readonly filter: BloomFilter;
   /** The first word of the first entry of every page. */
   readonly fences: Uint32Array;
@@ -72,6 +74,7 @@ export const runOf = (footer: RunFooter, file: DiskFile, filter: BloomFilter, fe
   ...footer,
   name: runName(footer),
   file,
+  fileBytes: footerOffset(footer.pageCount, footer.filterLineCount) + FOOTER_BYTES,
   filter,
   fences,
   readerCount: 0,
