@@ -75,19 +75,26 @@ export const footerOffset = (pageCount: number, filterLineCount: number): number
 export const entriesInPage = (entryCount: number, page: number): number =>
   Math.min(PAGE_ENTRIES, entryCount - page * PAGE_ENTRIES);
 
-const pageChecksum = (words: Uint32Array, at: number): number =>
-  crc32(bytesOf(words.subarray(at + 1, at + PAGE_WORDS)));
+/** What a page's checksum covers: the bytes behind it. `words` are pages, one of which begins at word `at`. */
+export const checkedBytes = (words: Uint32Array, at: number): Uint8Array =>
+  new Uint8Array(words.buffer, words.byteOffset + at * 4 + 4, PAGE_BYTES - 4);
 
 /** Writes the header of the page of `words` at word `at`, whose entries are in place and followed by zeros. */
 export function sealPage(words: Uint32Array, at: number, page: number, { first, last }: FlushRange): void {
   words[at + 1] = page;
   words[at + 2] = first;
   words[at + 3] = last;
-  words[at] = pageChecksum(words, at);
+  words[at] = crc32(checkedBytes(words, at));
 }
 
-export const pageIsIntact = (words: Uint32Array, at: number, page: number, { first, last }: FlushRange): boolean =>
-  words[at + 1] === page && words[at + 2] === first && words[at + 3] === last && words[at] === pageChecksum(words, at);
+export const pageIsIntact = (
+  words: Uint32Array,
+  at: number,
+  page: number,
+  { first, last }: FlushRange,
+  checked = checkedBytes(words, at),
+): boolean =>
+  words[at + 1] === page && words[at + 2] === first && words[at + 3] === last && words[at] === crc32(checked);
 
 /** First word of entry `entry` of the page at word `at`. */
 export const entryAt = (at: number, entry: number): number => at + PAGE_HEADER_WORDS + entry * ENTRY_WORDS;
