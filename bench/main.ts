@@ -1,7 +1,11 @@
-/** `npm run bench -- NAME [options]`: whole-path benchmarks beside the peers that are installed. */
+/** `npm run bench -- NAME [options]`: whole-path benchmarks beside the peers that are installed, and of single parts. */
 import { aoeBenchmark } from "./aoe/benchmark.ts";
+import { indexBenchmark } from "./index/benchmark.ts";
 
-const benchmarks: Record<string, (args: string[]) => Promise<number>> = { aoe: aoeBenchmark };
+const benchmarks: Record<string, (args: string[]) => Promise<number>> = {
+  aoe: aoeBenchmark,
+  index: indexBenchmark,
+};
 
 const [name = "", ...args] = process.argv.slice(2);
 const benchmark = benchmarks[name];
