@@ -203,3 +203,16 @@ test("a discard gives the space back", async () => {
   expect(storage.allocatedBytes()).toBeLessThan(SIZE_BYTES / 4);
   expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
 });
+
+test("a large discard leaves the event loop its turns, and reads beside it go on", async () => {
+  await storage.grow(2 ** 30);
+  const discard = { isOver: false };
+  const end = discardStatus(storage, SECTOR_COUNT, 2 ** 21 - SECTOR_COUNT).finally(() => (discard.isOver = true));
+  let turns = 0;
+  for (; !discard.isOver; turns++) {
+    expect(await readSectors(storage, 0, 8)).toEqual(makeSectors(0, 8, 1));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(await end).toBe(OK);
+  expect(turns).toBeGreaterThan(64);
+});
