@@ -32,13 +32,16 @@ e2e(
       await $`ip -n ${bed.namespace} link del ${bed.serverInterfaces[0]}`.quiet();
       await until("the server says so", () => server.log().split("is gone").length > 1);
       expect(await other.read(0, 16)).toEqual(data);
-      await addCable(bed.namespace, {
-        serverInterface: bed.serverInterfaces[0]!,
-        initiatorInterface: bed.initiatorInterfaces[0]!,
-        mtu: 9000,
-      });
-      const returned = openInitiator(bed.initiatorInterfaces[0]!);
+      // The initiator is there before the server's end has its name, so that it hears the first announcement.
+      const cable = { serverInterface: "vglate", initiatorInterface: bed.initiatorInterfaces[0]!, mtu: 9000 };
+      await addCable(bed.namespace, cable);
+      const returned = openInitiator(cable.initiatorInterface);
       try {
+        const announcements = logAnnouncements(returned);
+        await $`ip -n ${bed.namespace} link set vglate down`.quiet();
+        await $`ip -n ${bed.namespace} link set vglate name ${bed.serverInterfaces[0]}`.quiet();
+        await $`ip -n ${bed.namespace} link set ${bed.serverInterfaces[0]} up`.quiet();
+        for (const { shelf, slot } of targets) await announcements.of(shelf, slot);
         const disk = await openDisk(returned, first);
         expect(disk.info.sectorsPerFrame).toBe(16);
         expect(await disk.read(0, 16)).toEqual(data);
@@ -109,10 +112,10 @@ e2e("reads go on while the MTU changes again and again", async () => {
   const data = makeSectors(0, 64, 1);
   const disk = await openDisk(bed.initiator(), first, { sectorsPerFrame: 2, outstanding: 8, timeoutMs: 10_000 });
   await disk.write(0, data);
-  let changing = true;
+  const changing = new AbortController();
   const readOn = async (): Promise<number> => {
     let reads = 0;
-    for (; changing; reads++) expect(await disk.read(0, 64)).toEqual(data);
+    for (; !changing.signal.aborted; reads++) expect(await disk.read(0, 64)).toEqual(data);
     return reads;
   };
   const reading = readOn();
@@ -120,7 +123,30 @@ e2e("reads go on while the MTU changes again and again", async () => {
     await $`ip -n ${bed.namespace} link set ${bed.serverInterfaces[0]} mtu ${i % 2 === 0 ? 1500 : 9000}`.quiet();
     await Bun.sleep(20);
   }
-  changing = false;
+  changing.abort();
   expect(await reading).toBeGreaterThan(0);
   expect(await server.stop("SIGTERM")).toBe(0);
 });
+
+e2e(
+  "a server that has no file descriptor left when an interface vanishes lives, and serves it again later",
+  async () => {
+    await using bed = await createBed([1500, 1500]);
+    await bed.configure(targets);
+    const server = await bed.start();
+    const other = await openDisk(bed.initiator(1), first);
+    const limit = (count: number) => $`prlimit --pid ${server.pid} --nofile=${count}:4096`.quiet();
+    await limit(3);
+    await $`ip -n ${bed.namespace} link del ${bed.serverInterfaces[0]}`.quiet();
+    await until("the server says what is wrong", () => server.log().includes("cannot open a socket to ask"));
+    expect((await other.read(0, 16)).length).toBe(8192);
+    await limit(1024);
+    await until("the server has seen it", () => server.log().includes("is gone"));
+    await addCable(bed.namespace, {
+      serverInterface: bed.serverInterfaces[0]!,
+      initiatorInterface: bed.initiatorInterfaces[0]!,
+      mtu: 1500,
+    });
+    expect((await (await openDisk(bed.initiator(0), first)).read(0, 16)).length).toBe(8192);
+  },
+);

@@ -103,18 +103,19 @@ export class PacketLink implements AoeLink {
     this.clients = clientTable(info.name, () => performance.now());
     const bodyMostBytes = Math.max(sectorsPerFrame(info.mtuBytes) * SECTOR_BYTES, 2048);
     this.#pendingBytes = PENDING_BODY_AT + bodyMostBytes;
+    using opened = new DisposableStack();
     this.#fd = openPacketSocket();
-    try {
-      setBufferBytes(this.#fd, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES);
-      this.#ring = openPacketRing(this.#fd, info.mtuBytes, RING_LEAST_SLOTS);
-      this.#sender = openPacketSender(this.#fd, SENDER_CAPACITY, bodyMostBytes);
-      this.filterTargets();
-      ownSignals(this.#fd);
-      bindPacketSocket(this.#fd, info.index, ETHERTYPE_AOE);
-    } catch (error) {
-      libc.close(this.#fd);
-      throw error;
-    }
+    opened.defer(() => libc.close(this.#fd));
+    setBufferBytes(this.#fd, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES);
+    this.#ring = openPacketRing(this.#fd, info.mtuBytes, RING_LEAST_SLOTS);
+    opened.defer(() => this.#ring.close());
+    this.#sender = openPacketSender(this.#fd, SENDER_CAPACITY, bodyMostBytes);
+    opened.defer(() => this.#sender.close());
+    this.filterTargets();
+    ownSignals(this.#fd);
+    bindPacketSocket(this.#fd, info.index, ETHERTYPE_AOE);
+    // From here on `close` lets go of them.
+    opened.move();
     const memory = this.#sender.memory;
     this.#reply = { memory, headerAt: 0, bodyAt: 0, headerBytes: 0, bodyBytes: 0, lentAddress: 0 };
   }

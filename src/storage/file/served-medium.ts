@@ -85,20 +85,20 @@ export function servedMedium(medium: Medium, { sync, report }: FileStorageOption
   const checkSize = setInterval(isWhole, SIZE_CHECK_MS);
   checkSize.unref();
 
-  // Once in a turn of the event loop is enough, and looking for each write took 4-6 % of the server's time.
+  const mayWrite = (): boolean => isWhole() && failure === undefined;
+
+  // For requests that are taken once in a turn of the event loop is enough: to look for each write took 4-6 % of the
+  // server's time.
   let looked = false;
   const forgetLook = (): void => {
     looked = false;
   };
-  const lookOnce = (): void => {
-    if (looked) return;
+  const mayTakeWrite = (): boolean => {
+    if (looked) return failure === undefined;
     looked = true;
     setImmediate(forgetLook);
-    isWhole();
+    return mayWrite();
   };
-
-  // A write that had to wait is rare enough to look for it alone.
-  const mayWrite = (): boolean => isWhole() && failure === undefined;
 
   /** Makes what the medium has been given durable: through the one place that syncs, as each failure is told only once. */
   const commit = (): Promise<StorageStatus> => new Promise((resolve) => policy.commit({ complete: resolve }));
@@ -114,8 +114,7 @@ export function servedMedium(medium: Medium, { sync, report }: FileStorageOption
       if (sector + count > intactCount) return sector + count > info.sectorCount ? OUT_OF_RANGE : MEDIUM_ERROR;
       if (!writes) return OK;
       if (info.readOnly) return READ_ONLY;
-      lookOnce();
-      return failure === undefined ? OK : MEDIUM_ERROR;
+      return mayTakeWrite() ? OK : MEDIUM_ERROR;
     },
     mayWrite,
     endWrite(status, durable, completion) {
