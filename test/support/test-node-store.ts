@@ -22,7 +22,7 @@ export interface TestNodeStore extends NodeStore {
   /** Whether `tryGet` finds nodes. */
   isInMemory: boolean;
   /** Where given, `get` and `put` take that many turns of the event loop more; else they answer at once. */
-  latency: SeededRandom | undefined;
+  latency: Pick<SeededRandom, "below"> | undefined;
   /** While set, `put` waits for it. */
   gate: Promise<unknown> | undefined;
   /** Calls of `put` until one fails, just once; Infinity: none does. */
