@@ -12,6 +12,8 @@ export interface FileTarget {
   readOnly?: boolean;
   /** By default "1s". */
   sync?: string;
+  configString?: string;
+  allowMacs?: readonly string[];
 }
 
 /** Writes DIRECTORY/voe.toml, with state and control socket beside it, and returns its path. */
@@ -29,6 +31,8 @@ export async function writeServerConfig(
     lines.push("", "[[target]]", `shelf = ${target.shelf}`, `slot = ${target.slot}`, 'backend = "file"');
     lines.push(`path = ${JSON.stringify(target.path)}`, `sync = ${JSON.stringify(target.sync ?? "1s")}`);
     if (target.size !== undefined) lines.push(`size = ${JSON.stringify(target.size)}`);
+    if (target.configString !== undefined) lines.push(`config_string = ${JSON.stringify(target.configString)}`);
+    if (target.allowMacs !== undefined) lines.push(`allow_macs = ${JSON.stringify(target.allowMacs)}`);
     if (target.readOnly === true) lines.push("read_only = true");
   }
   const path = join(directory, "voe.toml");

@@ -3,6 +3,7 @@ import { libc } from "../../../ffi/libc.ts";
 import { allocateMemory } from "../../../ffi/memory.ts";
 import { createCompression, type Compression } from "../../../src/base/compression.ts";
 import type { Memory } from "../../../src/base/memory.ts";
+import { fillRandom, fillText } from "../../support/block-content.ts";
 import { seededRandom, type SeededRandom } from "../../support/seeded-random.ts";
 
 const portable = createCompression({ portable: true });
@@ -20,16 +21,6 @@ function guardedMemory(lengthBytes: number): Memory {
   const MAP_PRIVATE_ANONYMOUS_FIXED = 0x32;
   libc.mmap(memory.address + guardAt, PAGE_BYTES, 0, MAP_PRIVATE_ANONYMOUS_FIXED, -1, 0);
   return { ...memory, bytes: memory.bytes.subarray(0, guardAt), lengthBytes: guardAt };
-}
-
-/** Fills with words of a small vocabulary, which compresses about as text does. */
-function fillText(random: SeededRandom, bytes: Uint8Array): void {
-  const words = "archive block disk journal pack root sector snapshot volume write".split(" ");
-  for (let at = 0; at < bytes.length;) {
-    const word = new TextEncoder().encode(`${words[random.below(words.length)]} `);
-    bytes.set(word.subarray(0, bytes.length - at), at);
-    at += word.length;
-  }
 }
 
 const source = guardedMemory(65536);
@@ -73,7 +64,7 @@ for (const compression of both) {
   const name = `${compression.implementation}${compression === portable ? " (portable)" : ""}`;
 
   test(`${name}: random data is not worth compressing`, () => {
-    seededRandom(2).fill(source.bytes);
+    fillRandom(seededRandom(2), source.bytes);
     expect(compression.compress(source, 0, 4096, packed, 0, 4096)).toBe(0);
   });
 
@@ -81,7 +72,7 @@ for (const compression of both) {
     const random = seededRandom(4);
     const counts = { plain: 0, compressed: 0 };
     for (let runBytes = 200; runBytes < 400; runBytes++) {
-      random.fill(source.bytes.subarray(0, 4096));
+      fillRandom(random, source.bytes.subarray(0, 4096));
       source.bytes.fill(0, 0, runBytes);
       const written = compression.compress(source, 0, 4096, packed, 0, 4096);
       if (written === 0) counts.plain++;
@@ -140,7 +131,7 @@ function fuzzDecompression(compression: Compression, random: SeededRandom): void
         packed.bytes[random.below(length)] = random.below(256);
       }
     } else {
-      random.fill(packed.bytes.subarray(0, length));
+      fillRandom(random, packed.bytes.subarray(0, length));
     }
     const at = packed.lengthBytes - length;
     packed.bytes.copyWithin(at, 0, length);
