@@ -1,0 +1,108 @@
+/**
+ * Digests of blocks and packs, 32 bytes each. BLAKE3 comes from a native addon, which `bun build --compile` embeds and
+ * the binary unpacks into TMPDIR when it is first used; where that cannot be done (a TMPDIR that is read-only or
+ * mounted noexec, an unknown platform), from JavaScript, which takes about ten times as long.
+ */
+import { blake3 as portableBlake3 } from "@noble/hashes/blake3.js";
+
+export const DIGEST_BYTES = 32;
+
+export const HASH_ALGORITHMS = ["blake3", "sha256"] as const;
+export type HashAlgorithm = (typeof HASH_ALGORITHMS)[number];
+
+export interface Hasher {
+  readonly algorithm: HashAlgorithm;
+  /** The library that does it, for the log and the status. */
+  readonly implementation: string;
+  /** Why the slow portable code is used; undefined where the fast one is. */
+  readonly fallbackReason: string | undefined;
+  /** Writes the digest of `lengthBytes` of `source` from byte `at` into `target` from byte `targetAt`. */
+  hash(source: Uint8Array, at: number, lengthBytes: number, target: Uint8Array, targetAt: number): void;
+}
+
+export interface HasherOptions {
+  /** Uses the portable code for BLAKE3 though the native one may be there. */
+  readonly portable?: boolean;
+}
+
+/** A hasher of this thread: it has state, so threads have one each. Never throws for want of a native library. */
+export function createHasher(algorithm: HashAlgorithm, options: HasherOptions = {}): Hasher {
+  if (algorithm === "sha256") return sha256Hasher();
+  if (options.portable === true) return portableHasher("it was asked for");
+  let native: NativeBlake3;
+  try {
+    native = loadNative();
+  } catch (error) {
+    return portableHasher(`@napi-rs/blake-hash could not be loaded: ${(error as Error).message}`);
+  }
+  // What was unpacked into TMPDIR is code from outside: it must know the answer before it names blocks.
+  if (!agreesWithPortable(native)) return portableHasher("@napi-rs/blake-hash gave a wrong digest when it was tried");
+  return nativeHasher(native);
+}
+
+type NativeBlake3 = (input: Uint8Array) => Uint8Array;
+
+function loadNative(): NativeBlake3 {
+  // Not an import, which would end the program where the addon is missing. Its types ask for a Buffer and take both.
+  const addon = require("@napi-rs/blake-hash") as { blake3: NativeBlake3 };
+  return addon.blake3;
+}
+
+/** 5,000 bytes fill several chunks of BLAKE3 and leave one in part. */
+function agreesWithPortable(native: NativeBlake3): boolean {
+  const probe = new Uint8Array(5000).map((_, index) => index % 251);
+  return Buffer.compare(native(probe), portableBlake3(probe)) === 0;
+}
+
+function checkRange(source: Uint8Array, at: number, lengthBytes: number, target: Uint8Array, targetAt: number): void {
+  // `subarray` would clamp silently, and a digest of too little would name the wrong block.
+  if (at < 0 || lengthBytes < 0 || at + lengthBytes > source.length) {
+    throw new RangeError(`cannot hash ${lengthBytes} bytes at ${at} of ${source.length}`);
+  }
+  if (targetAt < 0 || targetAt + DIGEST_BYTES > target.length) {
+    throw new RangeError(`a digest does not fit at ${targetAt} of ${target.length}`);
+  }
+}
+
+/** The addon allocates its result: a Buffer for each digest is the price (1.7 us for 4 KiB, copying included). */
+const nativeHasher = (native: NativeBlake3): Hasher => ({
+  algorithm: "blake3",
+  implementation: "@napi-rs/blake-hash",
+  fallbackReason: undefined,
+  hash(source, at, lengthBytes, target, targetAt) {
+    checkRange(source, at, lengthBytes, target, targetAt);
+    target.set(native(source.subarray(at, at + lengthBytes)), targetAt);
+  },
+});
+
+const portableHasher = (fallbackReason: string): Hasher => ({
+  algorithm: "blake3",
+  implementation: "@noble/hashes",
+  fallbackReason,
+  hash(source, at, lengthBytes, target, targetAt) {
+    checkRange(source, at, lengthBytes, target, targetAt);
+    target.set(portableBlake3(source.subarray(at, at + lengthBytes)), targetAt);
+  },
+});
+
+function sha256Hasher(): Hasher {
+  const digest = new Uint8Array(DIGEST_BYTES);
+  return {
+    algorithm: "sha256",
+    implementation: "Bun.SHA256",
+    fallbackReason: undefined,
+    hash(source, at, lengthBytes, target, targetAt) {
+      checkRange(source, at, lengthBytes, target, targetAt);
+      Bun.SHA256.hash(source.subarray(at, at + lengthBytes), digest);
+      target.set(digest, targetAt);
+    },
+  };
+}
+
+/** Whether the 32 bytes at these two places are the same. */
+export function digestsEqual(one: Uint8Array, oneAt: number, other: Uint8Array, otherAt: number): boolean {
+  for (let index = 0; index < DIGEST_BYTES; index++) {
+    if (one[oneAt + index] !== other[otherAt + index]) return false;
+  }
+  return true;
+}

@@ -1,0 +1,87 @@
+/**
+ * What a file store does to names and whole files, each call off the event loop: so few that a test can put one in its
+ * place that fails, or that writes down the order. Errors are those of node:fs, with `code`.
+ */
+import { link, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
+export interface FileSystem {
+  /** Makes one directory. Does nothing where it is there. */
+  makeDirectory(path: string): Promise<void>;
+  list(path: string): Promise<DirectoryEntry[]>;
+  sizeBytes(path: string): Promise<number>;
+  /** A whole small file; of a larger one, `mostBytes` and one more. */
+  readFile(path: string, mostBytes: number): Promise<Uint8Array>;
+  /** Creates a file that must not be there, and makes its content durable, not its name. */
+  createFile(path: string, bytes: Uint8Array): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** Gives a file a second name. Fails with EEXIST where there is one. */
+  link(path: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Makes the names in a directory durable. */
+  syncDirectory(path: string): Promise<void>;
+}
+
+const DIRECTORY_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+export const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
+
+export const realFileSystem: FileSystem = {
+  async makeDirectory(path) {
+    try {
+      await mkdir(path, DIRECTORY_MODE);
+    } catch (error) {
+      if (codeOf(error) !== "EEXIST") throw error;
+    }
+  },
+  async list(path) {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }));
+  },
+  async sizeBytes(path) {
+    return (await stat(path)).size;
+  },
+  async readFile(path, mostBytes) {
+    const file = await open(path, "r");
+    try {
+      const bytes = new Uint8Array(mostBytes + 1);
+      let doneBytes = 0;
+      while (doneBytes < bytes.length) {
+        const { bytesRead } = await file.read(bytes, doneBytes, bytes.length - doneBytes, doneBytes);
+        if (bytesRead === 0) break;
+        doneBytes += bytesRead;
+      }
+      return bytes.slice(0, doneBytes);
+    } finally {
+      await file.close();
+    }
+  },
+  async createFile(path, bytes) {
+    const file = await open(path, "wx", FILE_MODE);
+    try {
+      for (let doneBytes = 0; doneBytes < bytes.length;) {
+        const { bytesWritten } = await file.write(bytes, doneBytes, bytes.length - doneBytes, doneBytes);
+        doneBytes += bytesWritten;
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  rename,
+  link,
+  remove: unlink,
+  async syncDirectory(path) {
+    const directory = await open(path, "r");
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  },
+};

@@ -1,0 +1,193 @@
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import type { Compression } from "../../base/compression.ts";
+import { DIGEST_BYTES, type Hasher } from "../../base/hash.ts";
+import type { Memory } from "../../base/memory.ts";
+import { encodeFooter, PackDirectory } from "./pack-directory.ts";
+import {
+  BLOCK_MOST_BYTES,
+  ENCODING_LZ4,
+  ENCODING_PLAIN,
+  ENTRY,
+  ENTRY_BYTES,
+  FOOTER_BYTES,
+  PACK_MOST_BYTES,
+  PACK_TARGET_BYTES,
+  PACK_TARGET_LEAST_BYTES,
+  type BlockKind,
+} from "./pack-format.ts";
+import { parsePack } from "./pack.ts";
+
+export interface PackBuilderOptions {
+  readonly hasher: Hasher;
+  /** Absent: blocks are stored plain. */
+  readonly compression: Compression | undefined;
+  /** A pack is full when another block would make it larger. */
+  readonly targetBytes?: number;
+  /** Is told of a block that LZ4 got wrong; it was stored plain, so nothing is lost. */
+  readonly report: (key: string, message: string) => void;
+}
+
+export interface FinishedPack {
+  /** Digest of the whole pack, 32 bytes. */
+  readonly name: Uint8Array;
+  /** The pack, in the builder's memory: it stays until `reset`. */
+  readonly bytes: Uint8Array;
+  /** A copy, which the reset does not touch. */
+  readonly directory: PackDirectory;
+}
+
+/**
+ * Collects blocks in one piece of memory until a pack is full. What is compressed is decompressed again and compared
+ * before it counts, and the finished pack is parsed as if it came from elsewhere, so that what can be read back is
+ * known before the journal lets go of the blocks.
+ */
+export class PackBuilder {
+  readonly #hasher: Hasher;
+  readonly #compression: Compression | undefined;
+  readonly #report: PackBuilderOptions["report"];
+  readonly #targetBytes: number;
+  readonly #memory: Memory;
+  /** What was compressed, decompressed again. */
+  readonly #decoded: Memory;
+  /** The same with `Buffer.compare`, which takes ranges and so allocates no views. */
+  readonly #decodedBuffer: Buffer;
+  /** Grows: how many entries a pack takes depends on how well they compress. */
+  #directory: Uint8Array;
+  #view: DataView;
+  #entryCount = 0;
+  #dataBytes = 0;
+  #finished = false;
+
+  constructor({ hasher, compression, targetBytes = PACK_TARGET_BYTES, report }: PackBuilderOptions) {
+    if (targetBytes < PACK_TARGET_LEAST_BYTES || targetBytes > PACK_MOST_BYTES) {
+      throw new RangeError(
+        `a pack of ${targetBytes} bytes is not within ${PACK_TARGET_LEAST_BYTES} and ${PACK_MOST_BYTES}`,
+      );
+    }
+    this.#hasher = hasher;
+    this.#compression = compression;
+    this.#report = report;
+    this.#targetBytes = targetBytes;
+    this.#memory = allocateMemory(targetBytes);
+    this.#decoded = allocateMemory(BLOCK_MOST_BYTES);
+    this.#decodedBuffer = Buffer.from(this.#decoded.bytes.buffer, 0, BLOCK_MOST_BYTES);
+    this.#directory = new Uint8Array(Math.ceil(targetBytes / 4096) * ENTRY_BYTES);
+    this.#view = new DataView(this.#directory.buffer);
+  }
+
+  /** Blocks appended since the last `reset`. */
+  get entryCount(): number {
+    return this.#entryCount;
+  }
+
+  /** Size that the pack would have if it were finished now. */
+  get packBytes(): number {
+    return this.#dataBytes + this.#entryCount * ENTRY_BYTES + FOOTER_BYTES;
+  }
+
+  /**
+   * Appends a block of 1 to BLOCK_MOST_BYTES bytes, copied before this returns; `hash` has its digest at byte `hashAt`,
+   * as this pack's hasher makes it. Returns its number in the directory, or -1 where the pack is full: nothing was
+   * taken, and `finish` is due. An empty pack takes every block.
+   */
+  tryAppend(
+    kind: BlockKind,
+    hash: Uint8Array,
+    hashAt: number,
+    source: Memory,
+    at: number,
+    lengthBytes: number,
+  ): number {
+    if (this.#finished) throw new Error("a finished pack takes no blocks before it is reset");
+    if (lengthBytes < 1 || lengthBytes > BLOCK_MOST_BYTES || at < 0 || at + lengthBytes > source.lengthBytes) {
+      throw new RangeError(`a block of ${lengthBytes} bytes at ${at} of ${source.lengthBytes} cannot be packed`);
+    }
+    // Room for the block as it is: whether it compresses shows only afterwards.
+    if (this.packBytes + ENTRY_BYTES + lengthBytes > this.#targetBytes) return -1;
+    const packedBytes = this.#compress(source, at, lengthBytes);
+    if (packedBytes === 0) {
+      this.#memory.bytes.set(source.bytes.subarray(at, at + lengthBytes), this.#dataBytes);
+    }
+    const storedBytes = packedBytes === 0 ? lengthBytes : packedBytes;
+    const entryAt = this.#entryCount * ENTRY_BYTES;
+    if (entryAt === this.#directory.length) this.#growDirectory();
+    for (let index = 0; index < DIGEST_BYTES; index++) this.#directory[entryAt + index] = hash[hashAt + index]!;
+    this.#view.setUint32(entryAt + ENTRY.offset, this.#dataBytes, true);
+    this.#view.setUint32(entryAt + ENTRY.storedLength, storedBytes, true);
+    this.#view.setUint32(entryAt + ENTRY.plainLength, lengthBytes, true);
+    this.#view.setUint8(entryAt + ENTRY.encoding, packedBytes === 0 ? ENCODING_PLAIN : ENCODING_LZ4);
+    this.#view.setUint8(entryAt + ENTRY.kind, kind);
+    this.#view.setUint16(entryAt + ENTRY.reserved, 0, true);
+    this.#dataBytes += storedBytes;
+    return this.#entryCount++;
+  }
+
+  /** Bytes of the block compressed at the end of the data, or 0 where it is to be stored plain. */
+  #compress(source: Memory, at: number, lengthBytes: number): number {
+    const compression = this.#compression;
+    if (compression === undefined) return 0;
+    const packedBytes = compression.compress(source, at, lengthBytes, this.#memory, this.#dataBytes, lengthBytes);
+    if (packedBytes === 0) return 0;
+    const intact =
+      compression.decompress(this.#memory, this.#dataBytes, packedBytes, this.#decoded, 0, lengthBytes) &&
+      this.#decodedBuffer.compare(source.bytes, at, at + lengthBytes, 0, lengthBytes) === 0;
+    if (intact) return packedBytes;
+    this.#report(
+      "pack:lz4",
+      `${compression.implementation} compressed a block of ${lengthBytes} bytes to something else; it was stored plain. ` +
+        `The library or this host's memory is faulty`,
+    );
+    return 0;
+  }
+
+  #growDirectory(): void {
+    const larger = new Uint8Array(this.#directory.length * 2);
+    larger.set(this.#directory);
+    this.#directory = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+
+  /** Ends the pack with its directory and footer. Needs at least one block. */
+  finish(): FinishedPack {
+    if (this.#entryCount === 0) throw new Error("a pack without blocks cannot be finished");
+    const { bytes } = this.#memory;
+    const directoryBytes = this.#entryCount * ENTRY_BYTES;
+    const footerAt = this.#dataBytes + directoryBytes;
+    const packBytes = footerAt + FOOTER_BYTES;
+    bytes.set(this.#directory.subarray(0, directoryBytes), this.#dataBytes);
+    const directoryHash = new Uint8Array(DIGEST_BYTES);
+    this.#hasher.hash(bytes, this.#dataBytes, directoryBytes, directoryHash, 0);
+    encodeFooter(
+      {
+        algorithm: this.#hasher.algorithm,
+        entryCount: this.#entryCount,
+        directoryOffsetBytes: this.#dataBytes,
+        directoryBytes,
+        directoryHash,
+        packBytes,
+      },
+      bytes,
+      footerAt,
+    );
+    const pack = bytes.subarray(0, packBytes);
+    const name = new Uint8Array(DIGEST_BYTES);
+    this.#hasher.hash(pack, 0, packBytes, name, 0);
+    const parsed = parsePack(pack, this.#hasher);
+    if ("reason" in parsed) throw new Error(`a pack that was just built cannot be read: ${parsed.reason}`);
+    this.#finished = true;
+    return { name, bytes: pack, directory: new PackDirectory(parsed.directory.bytes.slice()) };
+  }
+
+  /** Begins the next pack, in the same memory: the finished one must have been stored, or be given up. */
+  reset(): void {
+    this.#entryCount = 0;
+    this.#dataBytes = 0;
+    this.#finished = false;
+  }
+
+  /** Gives the memory back. The builder and its packs must not be used again. */
+  free(): void {
+    freeMemory(this.#memory);
+    freeMemory(this.#decoded);
+  }
+}
