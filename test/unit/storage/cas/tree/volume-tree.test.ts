@@ -133,7 +133,7 @@ describe("changes", () => {
     const everyLeaf = new Map(Array.from({ length: 128 }, (_, leaf) => [leaf * 128, leaf + 1]));
     await tree.setMany(...batchOf(everyLeaf));
     const reopened = new VolumeTree(makeReader(store), 16_384, await tree.commit());
-    store.latency = { below: () => 1, chance: () => false };
+    store.latency = { below: () => 1 };
     await reopened.setMany(...batchOf(new Map([...everyLeaf.keys()].map((block) => [block + 1, 5]))));
     expect(store.gets).toBe(129);
     expect(store.getsAtOnce).toBe(64);

@@ -156,7 +156,7 @@ test("a walk tells of damage and goes on behind it, or ends there", async () => 
 test("a walk reads siblings ahead, 16 at the most, and does not touch what the cache holds", async () => {
   const content = new Map(Array.from({ length: 128 }, (_, at) => [at * 128, at + 1]));
   const { store, tree } = await makeVolume(content, 16_384);
-  store.latency = { below: () => 1, chance: () => false };
+  store.latency = { below: () => 1 };
   const reader = makeReader(store);
   expect(blocksOf(await collect(walk(reader, tree)))).toEqual([...content.keys()]);
   expect(store.getsAtOnce).toBe(16);
