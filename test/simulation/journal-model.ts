@@ -52,7 +52,8 @@ export class JournalModel {
     for (const [index, record] of found.entries()) {
       const accepted = this.accepted[start + index];
       if (accepted !== undefined) {
-        if (!isSame(record, accepted)) return `record ${record.sequence} is not what was accepted as ${accepted.sequence}`;
+        if (!isSame(record, accepted))
+          return `record ${record.sequence} is not what was accepted as ${accepted.sequence}`;
       } else if (index !== found.length - 1 || this.refused === undefined || !isAlike(record, this.refused)) {
         return `record ${record.sequence} was never accepted`;
       }

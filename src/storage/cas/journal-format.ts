@@ -86,8 +86,7 @@ export const getU64 = (view: DataView, at: number): number =>
   view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
 
 /** Name of the segment that begins with this record. Names sort as their numbers do. */
-export const segmentName = (firstSequence: number): string =>
-  `${firstSequence.toString(16).padStart(16, "0")}.journal`;
+export const segmentName = (firstSequence: number): string => `${firstSequence.toString(16).padStart(16, "0")}.journal`;
 
 /** The first sequence number that a segment's name tells, or undefined for other names. */
 export function parseSegmentName(name: string): number | undefined {

@@ -85,7 +85,8 @@ class Window {
     if (!present) {
       const wanted = Math.min(BUFFER_BYTES, sizeBytes - offsetBytes);
       const done = await file.read(this.memory, 0, wanted, offsetBytes);
-      if (done !== wanted) throw new SystemError(`${file.path} cannot be read at byte ${offsetBytes}`, done < 0 ? -done : EIO);
+      if (done !== wanted)
+        throw new SystemError(`${file.path} cannot be read at byte ${offsetBytes}`, done < 0 ? -done : EIO);
       this.#file = file;
       this.#startBytes = offsetBytes;
       this.#lengthBytes = done;
@@ -182,11 +183,7 @@ function describe(record: JournalRecord, at: number, place: number): void {
 }
 
 /** Looks at everything after the damage for a header that says that the record missing there was durable. */
-async function findClaim(
-  found: readonly FoundSegment[],
-  window: Window,
-  damage: Damage,
-): Promise<Claim | undefined> {
+async function findClaim(found: readonly FoundSegment[], window: Window, damage: Damage): Promise<Claim | undefined> {
   const from = found.findIndex(({ file }) => file.path === damage.path);
   for (const segment of found.slice(from)) {
     const { path } = segment.file;

@@ -4,7 +4,13 @@ import { ENOENT, SystemError } from "../../../ffi/libc.ts";
 import { allocateMemory } from "../../../ffi/memory.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 import { DAMAGED_ADVICE, JournalCorruption, WrongJournal } from "./journal-corruption.ts";
-import { parseSegmentHeader, parseSegmentName, segmentHeader, type SegmentFields, UNIT_BYTES } from "./journal-format.ts";
+import {
+  parseSegmentHeader,
+  parseSegmentName,
+  segmentHeader,
+  type SegmentFields,
+  UNIT_BYTES,
+} from "./journal-format.ts";
 import type { Report } from "./journal-reader.ts";
 import { foundSegment, type FoundSegment, type JournalRecord, type Scan, scanJournal } from "./journal-recovery.ts";
 import { createSegment, isEmpty, SEGMENT_MOST_BYTES, type Segment } from "./journal-segment.ts";
