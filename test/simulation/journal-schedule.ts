@@ -121,6 +121,16 @@ export class JournalRun {
     return await this.#end(cut);
   }
 
+  /** A life without faults that ends with everything durable, and the journal closed or not. */
+  async liveWell(closes: boolean): Promise<void> {
+    this.disk.waitChance = 0;
+    for (let left = this.random.below(60); left > 0; left--) await this.#operate(94);
+    await this.#settle();
+    if (closes) await this.journal!.close();
+    else await this.journal!.sync();
+    this.model.durableSequence = this.model.lastSequence + 1;
+  }
+
   async #end(cut: boolean): Promise<boolean> {
     this.disk.roomBytes = Number.POSITIVE_INFINITY;
     if (!cut && !this.disk.isOff && !this.#syncFailed && this.random.chance(0.3)) {
@@ -138,6 +148,7 @@ export class JournalRun {
     else this.disk.crash();
     this.count(killed ? "kills" : "power cuts");
     await this.#settle();
+    this.#noteFailure(this.journal!);
     return killed && !this.#syncFailed;
   }
 
@@ -158,8 +169,9 @@ export class JournalRun {
     );
   }
 
-  async #operate(): Promise<void> {
-    const choice = this.random.below(100);
+  /** Does one of the first `choices` in a hundred operations, of which the last six are faults. */
+  async #operate(choices = 100): Promise<void> {
+    const choice = this.random.below(choices);
     if (choice < 45) this.#append();
     else if (choice < 60) this.#begin(this.#sync());
     else if (choice < 72) await this.#wait();
@@ -235,7 +247,8 @@ export class JournalRun {
   }
 
   #noteFailure(journal: Journal): void {
-    if (journal.failure?.cause instanceof PowerLoss) return;
+    const cause = journal.failure?.cause;
+    if (cause === undefined || cause instanceof PowerLoss) return;
     if (!this.#syncFailed) this.count("failed syncs");
     this.#syncFailed = true;
   }
@@ -280,8 +293,8 @@ export class JournalRun {
   }
 }
 
-/** The whole run of a seed. */
-export async function runJournal(seed: number, tally: Tally): Promise<void> {
+/** Lives that end in crashes, and what is recovered after each. */
+export async function runCrashes(seed: number, tally: Tally): Promise<void> {
   const run = new JournalRun(seed, tally);
   await run.disk.syncDirectory("/");
   let everything = false;

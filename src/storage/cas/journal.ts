@@ -258,11 +258,9 @@ export class Journal {
       this.#sizeBytes -= oldest.endBytes;
       oldest.released = true;
       this.#closeUnused(oldest);
-      // One after the other, so that a crash leaves no gap between segments. Where that fails there is no telling.
-      await this.#disk.syncDirectory(this.#directory).catch((error: Error) => {
-        this.#fail(error);
-        throw this.#failure;
-      });
+      // One after the other, so that a crash leaves no gap between segments.
+      this.#namesUnsynced = true;
+      await this.sync();
     }
   }
 
@@ -306,11 +304,17 @@ export class Journal {
     return segment;
   }
 
-  /** Makes everything durable and lets go of the files. Rejects where the sync fails, or the journal had failed. */
+  /**
+   * Makes everything durable and lets go of the files; reads must have ended. Rejects where the sync fails, or the
+   * journal had failed.
+   */
   async close(): Promise<void> {
     try {
       await this.#releasing.catch(() => {});
       await this.sync();
+      // The header of a new segment says that everything before it is durable: damage to the last records, which no
+      // record after them could tell from a torn tail, is corruption from now on.
+      if (this.rotate() === OK) await this.sync();
     } finally {
       this.#failure ??= new Error(`${this.#directory}: the journal is closed`);
       await Promise.all(this.#segments.map((segment) => segment.file.close()));

@@ -80,8 +80,7 @@ export class Changes {
     const present = parent.children?.[slot];
     const { generation } = this.top;
     if (present !== undefined) {
-      // One that is stored but still in its parent's place may be in the hands of its old owner's reader: copied too.
-      if (present.generation === generation && present.hash === undefined) return present;
+      if (present.generation === generation) return present;
       if (present.hash === undefined) this.replaced++;
       return this.#adopt(parent, slot, copyNode(present, generation));
     }

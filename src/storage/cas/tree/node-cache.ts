@@ -16,8 +16,8 @@ const NONE = -1;
 export class NodeCache {
   /** The most nodes that are kept: what fits into the limit, and at least one. */
   readonly capacity: number;
+  /** Calls of `find` that found their node; what was not found, `NodeReader` counts when it has read it. */
   hits = 0;
-  misses = 0;
   evictions = 0;
   #count = 0;
   readonly #chunks: { words: Int32Array; bytes: Uint8Array }[] = [];
@@ -51,10 +51,7 @@ export class NodeCache {
   /** The place of the node with the hash at `words[at]`, which is from now on the most recently used; -1 if absent. */
   find(words: Int32Array, at: number): number {
     const place = this.peek(words, at);
-    if (place === NONE) {
-      this.misses++;
-      return NONE;
-    }
+    if (place === NONE) return NONE;
     this.hits++;
     if (place !== this.#newest) {
       this.#unlink(place);

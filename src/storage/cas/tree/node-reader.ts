@@ -37,6 +37,8 @@ export interface NodePlace {
 export class NodeReader {
   readonly store: NodeStore;
   readonly cache: NodeCache;
+  /** Nodes that were asked of the store. */
+  loads = 0;
   readonly #loading = new Map<string, Promise<Int32Array>>();
   readonly #hashWords = new Int32Array(HASH_BYTES / 4);
   readonly #hash = new Uint8Array(this.#hashWords.buffer);
@@ -57,6 +59,7 @@ export class NodeReader {
     if (place !== NOT_IN_MEMORY) return place;
     copyHash(words, at, this.#hashWords, 0);
     if (this.store.tryGet(this.#hash, this.#node) !== NODE_BYTES || isEmptyNode(this.#nodeWords)) return NOT_IN_MEMORY;
+    this.loads++;
     return this.cache.insert(this.#hashWords, 0, this.#nodeWords);
   }
 
@@ -113,6 +116,7 @@ export class NodeReader {
   }
 
   async #get(hash: Uint8Array): Promise<Int32Array> {
+    this.loads++;
     const bytes = await this.store.get(hash);
     if (bytes.length !== NODE_BYTES) throw new Error(`has ${bytes.length} bytes where a node has ${NODE_BYTES}`);
     const words = asWords(bytes);

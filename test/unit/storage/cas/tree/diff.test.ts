@@ -32,7 +32,9 @@ test("only changes in the part that was asked for are told", async () => {
   const { store, a, b } = await makePair();
   expect(await collect(diff(makeReader(store), a, b, { fromBlock: 128, toBlock: 130 }))).toEqual([range(128, 2)]);
   expect(await collect(diff(makeReader(store), a, b, { fromBlock: 131 }))).toEqual([range(250_000, 1)]);
+  store.gets = 0;
   expect(await collect(diff(makeReader(store), a, b, { toBlock: 126 }))).toEqual([]);
+  expect(store.gets).toBe(2 * 3);
 });
 
 test("what a grown volume has more than a smaller one is a change where it is data", async () => {

@@ -67,6 +67,9 @@ test("a tree with data beyond the end of the volume is an error", async () => {
   const cut = new VolumeTree(makeReader(store), 99, root);
   expect(await reasonOf(cut.lookup(5, target, 0))).toContain("beyond the end of the volume, which has 99 blocks");
   expect(await reasonOf(cut.set(5, hashOf(2)))).toContain("beyond the end");
+  store.isInMemory = true;
+  const cutInMemory = new VolumeTree(makeReader(store), 99, root);
+  expect(await reasonOf(cutInMemory.set(5, hashOf(2)))).toContain("beyond the end");
 });
 
 test("a root that is no hash is refused", () => {

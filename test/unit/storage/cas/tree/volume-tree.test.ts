@@ -47,10 +47,12 @@ describe("lookups", () => {
   test("a node that the store has in memory is taken without a promise", async () => {
     const { store, tree } = makeTree(20_000);
     await tree.set(300, hashOf(1));
-    const reopened = new VolumeTree(makeReader(store), 20_000, await tree.commit());
+    const reader = makeReader(store);
+    const reopened = new VolumeTree(reader, 20_000, await tree.commit());
     store.isInMemory = true;
     expect(reopened.tryLookup(300, target, 0)).toBe(FOUND);
     expect(store.gets).toBe(0);
+    expect(reader.loads).toBe(3);
   });
 
   test("lookups that want the same node at the same time read it once", async () => {
