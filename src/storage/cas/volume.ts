@@ -59,7 +59,7 @@ export interface Volume extends BlockStorage {
 }
 
 export function openVolume(options: VolumeOptions): Volume {
-  const { id, info, journal, blocks } = options;
+  const { id, info, blocks } = options;
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
   const order = new RequestOrder();
   const batch = new RecordBatch();
@@ -72,11 +72,11 @@ export function openVolume(options: VolumeOptions): Volume {
 
   const policy = new SyncPolicy(
     options.sync,
-    () => journal.sync(),
+    () => options.journal.sync(),
     // The journal has said so itself.
     () => {},
   );
-  const failure = (): string | undefined => (policy.failure ?? journal.failure)?.message;
+  const failure = (): string | undefined => (policy.failure ?? options.journal.failure)?.message;
 
   const placeOf = (sector: number): number => {
     const place = dirty.placeOf(sector);
@@ -88,7 +88,7 @@ export function openVolume(options: VolumeOptions): Volume {
     if (closed) return MEDIUM_ERROR;
     if (!writes) return OK;
     if (info.readOnly) return READ_ONLY;
-    return journal.failure === undefined && policy.failure === undefined ? OK : MEDIUM_ERROR;
+    return options.journal.failure === undefined && policy.failure === undefined ? OK : MEDIUM_ERROR;
   };
 
   const isBlocked = (sector: number, count: number, writes: boolean): boolean =>
@@ -100,7 +100,7 @@ export function openVolume(options: VolumeOptions): Volume {
       const part = Math.min(RECORD_SECTORS, count - done);
       batch.clear();
       batch.addWrite(id, sector + done, part, source, at + done * SECTOR_BYTES);
-      const status = journal.append(batch);
+      const status = options.journal.append(batch);
       if (status !== OK) return status;
       dirty.write(sector + done, part, firstSectorPlace(batch.placeOf(0)), 1);
       done += part;
@@ -113,7 +113,7 @@ export function openVolume(options: VolumeOptions): Volume {
       const part = Math.min(DISCARD_MOST_SECTORS, count - done);
       batch.clear();
       batch.addDiscard(id, sector + done, part);
-      const status = journal.append(batch);
+      const status = options.journal.append(batch);
       if (status !== OK) return status;
       dirty.discard(sector + done, part);
       done += part;
