@@ -137,9 +137,9 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
     } else if (choice < 78) {
       const whole = random.chance(0.1);
       const change = { sector: whole ? 0 : sector, count: whole ? SECTORS : sectors, version: 0 };
-      // Taken at once, told later.
-      void call((completion) => volume.discard(change.sector, change.count, completion));
       changes.push(change);
+      const status = await call((completion) => volume.discard(change.sector, change.count, completion));
+      if (status !== OK) throw new Error(`a discard ended with status ${status}`);
       count("discards");
     } else if (choice < 88) {
       const upTo = changes.length;
@@ -172,16 +172,6 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
       const found = await readAll(archive.volume("e1.0"));
       const prefix = prefixThatIs(found, base, changes, durable);
       if (prefix === undefined) {
-        if (process.env.DBG) {
-          const st = base.slice();
-          for (const c of changes) st.fill(c.version, c.sector, c.sector + c.count);
-          const bad = [...st.keys()].filter((i) => st[i] !== found[i]);
-          console.log(
-            JSON.stringify(changes),
-            "bad",
-            JSON.stringify(bad.map((i) => [i, st[i], found[i]]).slice(0, 60)),
-          );
-        }
         throw new Error(
           `life ${life}: what was recovered is no prefix of ${changes.length} changes with ${durable} durable`,
         );

@@ -128,11 +128,26 @@ export async function readSectors(
     const to = at + done * SECTOR_BYTES;
     if (place === ZERO) parts.push(zero(target, to, run));
     else if (place === CLEAN) parts.push(readBlock(source, next, run, target, to));
-    else parts.push(source.journal.read(recordPlaceOf(place), skipBytesOf(place), run * SECTOR_BYTES, target, to));
+    else parts.push(readRecord(source, place, run, target, to));
     done += run;
   }
   const statuses = await Promise.all(parts);
   return statuses.find((status) => status !== OK) ?? OK;
+}
+
+async function readRecord(
+  { journal, report }: SectorSource,
+  place: number,
+  count: number,
+  target: Memory,
+  at: number,
+): Promise<StorageStatus> {
+  try {
+    return await journal.read(recordPlaceOf(place), skipBytesOf(place), count * SECTOR_BYTES, target, at);
+  } catch (error) {
+    report("journal:read", (error as Error).message);
+    return MEDIUM_ERROR;
+  }
 }
 
 async function readBlock(
