@@ -1,8 +1,8 @@
 /** Loop devices: block devices for tests, kept in a file that the test can do things to. */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { accessSync, constants } from "node:fs";
+import { run } from "./run.ts";
 
 /** Why loop devices cannot be had here, or undefined where they can. */
 export function missingForLoops(): string | undefined {
@@ -15,13 +15,6 @@ export function missingForLoops(): string | undefined {
     return "/dev/loop-control is not usable";
   }
   return undefined;
-}
-
-/** Runs a program to its end and returns what it printed. Throws where it failed. */
-export function run(...command: string[]): string {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(command);
-  if (exitCode !== 0) throw new Error(`${command.join(" ")}: status ${exitCode}: ${stderr.toString().trim()}`);
-  return stdout.toString().trim();
 }
 
 export interface LoopDevice extends AsyncDisposable {

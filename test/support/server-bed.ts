@@ -1,7 +1,7 @@
 /** A server process on cables of its own, for tests with the project's initiator at the other ends. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { openInitiator, type Initiator } from "../../src/initiator/initiator.ts";
 import { addressOf, parseConfigReply, tagOf, type ConfigReply } from "../../src/initiator/replies.ts";
 import { writeServerConfig, type FileTarget } from "./server-config.ts";
@@ -9,7 +9,7 @@ import { startServer, type ServerProcess } from "./server-process.ts";
 import { addCable, createCable } from "./test-network.ts";
 
 export interface BedTarget extends Omit<FileTarget, "path"> {
-  /** In the bed's directory, by default `e1.0.img`. */
+  /** In the bed's directory, where it is no absolute path; by default `e1.0.img`. */
   file?: string;
 }
 
@@ -58,7 +58,8 @@ export async function createBed(mtus: readonly number[]): Promise<ServerBed> {
     await dispose();
     throw error;
   }
-  const pathOf = (target: BedTarget): string => join(directory, target.file ?? `e${target.shelf}.${target.slot}.img`);
+  const pathOf = (target: BedTarget): string =>
+    resolve(directory, target.file ?? `e${target.shelf}.${target.slot}.img`);
   return {
     directory,
     namespace: cable.namespace,

@@ -3,8 +3,8 @@ import { accessSync, closeSync, constants, openSync, readSync, writeSync } from 
 import { libc } from "../../ffi/libc.ts";
 import { allocateMemory } from "../../ffi/memory.ts";
 import { ifreq } from "../../ffi/structs.ts";
-import { run } from "./loop-device.ts";
 import { missingForNetworks } from "./requirements.ts";
+import { run } from "./run.ts";
 
 /** <linux/if_tun.h> */
 const TUNSETIFF = 0x400454ca;

@@ -119,17 +119,16 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
       count,
       writes: true,
       start() {
-        if (!served.mayWrite()) end(MEDIUM_ERROR);
-        else if (isQuickWrite(sector, count)) end(writeNow(sector, count, copy, 0));
-        else transfer(medium, "write", sector, count, copy, 0, report, end);
+        if (served.mayWrite()) transfer(medium, "write", sector, count, copy, 0, report, end);
+        else end(MEDIUM_ERROR);
       },
     };
     order.begin(request);
   };
 
   const lend = (sector: number, count: number): number => {
-    if (refusal(sector, count, false) !== OK || served.failure !== undefined) return 0;
-    return isBlocked(sector, count, false) ? 0 : pages.addressOf(sector, count);
+    if (refusal(sector, count, false) !== OK || isBlocked(sector, count, false)) return 0;
+    return pages.addressOf(sector, count);
   };
 
   const tryRead = (sector: number, count: number, target: Memory, at: number): StorageStatus => {

@@ -91,6 +91,18 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "what is not in memo
     });
   });
 
+  test("and is being written when the storage fails, is not told to be written", async () => {
+    dropCached(path);
+    await withMemory(1, async (memory) => {
+      const write = ended((completion) => storage.write(257, 1, memory, 0, false, completion));
+      truncateSync(path, SIZE_BYTES / 2);
+      // Looks at the size at once.
+      await storage.grow(undefined);
+      expect(storage.failure).toContain("was cut to");
+      expect(await write).toBe(MEDIUM_ERROR);
+    });
+  });
+
   test("is read and written at once where it is a hole", async () => {
     await storage.grow(2 * SIZE_BYTES);
     dropCached(path);
@@ -185,6 +197,25 @@ describe.each([
   });
 });
 
+test("once closed it leaves alone what has its descriptor's number now", async () => {
+  const medium = openFile(join(directory, "first.img"), SIZE_BYTES, false);
+  const first = fileStorage(medium, { sync: { kind: "none" }, report: () => {} });
+  await first.close();
+  const other = openSync(path, "r+");
+  expect(other).toBe(medium.fd);
+  try {
+    await withMemory(8, async (memory) => {
+      expect(await readStatus(first, 0, 8, memory)).toBe(MEDIUM_ERROR);
+      expect(await writeStatus(first, 0, new Uint8Array(8 * SECTOR_BYTES))).toBe(MEDIUM_ERROR);
+      expect(await discardStatus(first, 0, 8)).toBe(MEDIUM_ERROR);
+    });
+    await first.close();
+    expect(await readSectors(storage, 0, 8)).toEqual(makeSectors(0, 8, 1));
+  } finally {
+    closeSync(other);
+  }
+});
+
 test("a file that grows from outside is taken on by growing, and a smaller size changes nothing", async () => {
   truncateSync(path, SIZE_BYTES + 5 * SECTOR_BYTES + 100);
   expect(storage.info.sectorCount).toBe(SECTOR_COUNT);
@@ -202,4 +233,17 @@ test("a discard gives the space back", async () => {
   expect(before).toBeGreaterThanOrEqual(SIZE_BYTES);
   expect(storage.allocatedBytes()).toBeLessThan(SIZE_BYTES / 4);
   expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
+});
+
+test("a large discard leaves the event loop its turns, and reads beside it go on", async () => {
+  await storage.grow(2 ** 30);
+  const discard = { isOver: false };
+  const end = discardStatus(storage, SECTOR_COUNT, 2 ** 21 - SECTOR_COUNT).finally(() => (discard.isOver = true));
+  let turns = 0;
+  for (; !discard.isOver; turns++) {
+    expect(await readSectors(storage, 0, 8)).toEqual(makeSectors(0, 8, 1));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(await end).toBe(OK);
+  expect(turns).toBeGreaterThan(64);
 });

@@ -15,8 +15,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDevice, openFile, type Medium } from "../../../../src/storage/file/medium.ts";
-import { attachLoop, missingForLoops, run } from "../../../support/loop-device.ts";
+import { attachLoop, missingForLoops } from "../../../support/loop-device.ts";
 import { titleUnless } from "../../../support/requirements.ts";
+import { run } from "../../../support/run.ts";
 
 const MIB = 2 ** 20;
 
