@@ -172,12 +172,7 @@ function anySectors(
 }
 
 /** What a sector holds that was not written since: its old content, or, where it is new, zeros or somebody's old bytes. */
-function firstState(
-  before: Content,
-  sector: number,
-  random: SeededRandom,
-  stale: readonly Uint8Array[],
-): Uint8Array {
+function firstState(before: Content, sector: number, random: SeededRandom, stale: readonly Uint8Array[]): Uint8Array {
   const start = sector * SECTOR_BYTES;
   if (start < before.sizeBytes || stale.length === 0 || random.chance(0.5)) return before.sector(sector);
   const state = new Uint8Array(SECTOR_BYTES);

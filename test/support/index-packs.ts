@@ -31,6 +31,12 @@ export const randomPack = (number: number, count: number, random: SeededRandom):
     Array.from({ length: count }, () => randomHash(random)),
   );
 
+/** Packs 0 to `count` - 1. */
+export function somePacks(count: number, entries: number): PackEntries[] {
+  const random = seededRandom(7);
+  return Array.from({ length: count }, (_, i) => randomPack(i, entries, random));
+}
+
 /** The hashes of a pack, one by one. */
 export const hashesOf = ({ hashes }: PackEntries): Uint8Array[] =>
   Array.from({ length: hashes.length / 32 }, (_, i) => hashes.subarray(i * 32, i * 32 + 32));
