@@ -46,12 +46,18 @@ export class SimulatedDisk implements Disk {
   readonly #stale: Uint8Array[] = [];
   #running: { end: () => void; abandon: () => void }[] = [];
   #pumping = false;
+  /** A sync of a directory has failed. */
+  #namesLost = false;
 
   constructor(readonly random: SeededRandom) {}
 
   /** Loses power at the call after this many more. */
   losePowerAfter(calls: number): void {
     this.#callsLeft = calls;
+  }
+
+  get isOff(): boolean {
+    return this.#off;
   }
 
   /** Loses power now, if it has not happened, and comes back with what survived. Files that were open are dead. */
@@ -70,8 +76,16 @@ export class SimulatedDisk implements Disk {
     this.#revive();
   }
 
-  /** The process ends and another begins: what was written is seen by it, durable or not. */
+  /**
+   * The process ends and another begins: what was written is seen by it, durable or not. After a failed sync of a
+   * directory this is a crash: a journaling filesystem that cannot write its names has shut down until it is mounted
+   * again (ext4 with errors=remount-ro, XFS), and then shows what the medium holds.
+   */
   restart(): void {
+    if (this.#namesLost) {
+      this.crash();
+      return;
+    }
     this.#die();
     this.#revive();
   }
@@ -149,10 +163,14 @@ export class SimulatedDisk implements Disk {
     return this.later(() => {
       const what = `directory ${path} could not be synced`;
       this.#directory(name, what);
-      if (this.syncFails()) throw new SystemError(what, EIO);
-      const [done, left] = [this.#unsyncedNames.filter((change) => covered.has(change)), this.#unsyncedNames];
-      this.#unsyncedNames = left.filter((change) => !covered.has(change));
-      for (const change of done) change.apply(this.#durableNames);
+      const fails = this.syncFails();
+      for (const change of this.#unsyncedNames) {
+        // Of what a failed sync covers some arrives, and the rest never will.
+        if (covered.has(change) && (!fails || this.random.chance(0.5))) change.apply(this.#durableNames);
+      }
+      this.#unsyncedNames = this.#unsyncedNames.filter((change) => !covered.has(change));
+      this.#namesLost ||= fails;
+      if (fails) throw new SystemError(what, EIO);
     });
   }
 
@@ -215,6 +233,7 @@ export class SimulatedDisk implements Disk {
   #revive(): void {
     this.#off = false;
     this.#life++;
+    this.#namesLost = false;
     this.#callsLeft = Number.POSITIVE_INFINITY;
     this.failingSyncs = 0;
   }

@@ -72,7 +72,7 @@ export interface DiskFile {
   /** Forgets what is cached and not waiting to be written: reads from now on tell what the medium holds. */
   forgetCached(): void;
 
-  /** Lets go of the file, off the event loop. Makes nothing durable. */
+  /** Lets go of the file, off the event loop. Makes nothing durable. Does nothing the second time. */
   close(): Promise<void>;
 }
 

@@ -238,7 +238,7 @@ export class Journal {
   /**
    * Removes the segments that hold only records before this sequence number, oldest first, after a sync. The one that
    * is appended to stays: `rotate` first. Their places must not be read any more. Rejects where a file cannot be
-   * removed, or the sync fails.
+   * removed, which may be tried again, or a sync fails, which is final.
    */
   release(beforeSequence: number): Promise<void> {
     const released = this.#releasing.catch(() => {}).then(() => this.#releaseNow(beforeSequence));
@@ -259,7 +259,8 @@ export class Journal {
       oldest.released = true;
       this.#closeUnused(oldest);
       // One after the other, so that a crash leaves no gap between segments.
-      await this.#disk.syncDirectory(this.#directory);
+      this.#namesUnsynced = true;
+      await this.sync();
     }
   }
 
@@ -303,11 +304,17 @@ export class Journal {
     return segment;
   }
 
-  /** Makes everything durable and lets go of the files. Rejects where the sync fails, or the journal had failed. */
+  /**
+   * Makes everything durable and lets go of the files; reads must have ended. Rejects where the sync fails, or the
+   * journal had failed.
+   */
   async close(): Promise<void> {
     try {
       await this.#releasing.catch(() => {});
       await this.sync();
+      // The header of a new segment says that everything before it is durable: damage to the last records, which no
+      // record after them could tell from a torn tail, is corruption from now on.
+      if (this.rotate() === OK) await this.sync();
     } finally {
       this.#failure ??= new Error(`${this.#directory}: the journal is closed`);
       await Promise.all(this.#segments.map((segment) => segment.file.close()));

@@ -73,6 +73,8 @@ export const realDisk: Disk = {
 };
 
 class RealFile implements DiskFile {
+  #closed = false;
+
   constructor(
     readonly path: string,
     readonly fd: number,
@@ -141,6 +143,9 @@ class RealFile implements DiskFile {
   }
 
   close(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    // At once: the number may belong to another file as soon as this one is closed.
+    this.#closed = true;
     return namedLater(`${this.path} could not be closed`, promisify(close)(this.fd));
   }
 }

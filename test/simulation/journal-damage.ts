@@ -1,0 +1,122 @@
+/**
+ * One seeded run that ends with a bit flipped on the medium of a journal all of which is durable. What recovery may
+ * say of it is worked out from the bytes as they were before: a witness that what is damaged was durable makes it
+ * corruption; without one it is the tail, and everything before it is found.
+ */
+import { segmentHeader, parseSegmentName, recordHeader, padded, getU64 } from "../../src/storage/cas/journal-format.ts";
+import { JournalCorruption } from "../../src/storage/cas/journal-corruption.ts";
+import { offsetOf } from "../../src/storage/cas/journal-segment.ts";
+import { openJournal } from "../../src/storage/cas/open-journal.ts";
+import { copyOf, type ModelRecord } from "./journal-model.ts";
+import { DIRECTORY, JournalRun, type Tally } from "./journal-schedule.ts";
+
+interface Placed {
+  readonly record: ModelRecord;
+  readonly path: string;
+  readonly offsetBytes: number;
+  readonly claim: number;
+}
+
+export async function runDamage(seed: number, tally: Tally): Promise<void> {
+  const run = new JournalRun(seed, tally);
+  await run.disk.syncDirectory("/");
+  let everything = false;
+  for (let lives = run.random.below(3); lives > 0; lives--) {
+    await run.recover(everything);
+    everything = await run.live();
+  }
+  await run.recover(everything);
+  await run.liveWell(run.random.chance(0.5));
+
+  const files = await segmentFiles(run);
+  const placed = placeRecords(run, files);
+  const hit = run.random.pick(files);
+  const content = run.disk.contentOf(hit.path);
+  const offset = run.random.chance(0.2) ? run.random.below(segmentHeader.bytes) : run.random.below(content.length);
+  const first = firstDamaged(hit, placed, offset);
+  const witnesses = [
+    ...files.filter(({ firstSequence }) => firstSequence > hit.firstSequence).map(({ claim }) => claim),
+    ...placed.filter(({ record }) => first !== undefined && record.sequence > first).map(({ claim }) => claim),
+    // The records of a segment whose header is damaged are witnesses all the same.
+    ...placed.filter(({ path }) => offset < segmentHeader.bytes && path === hit.path).map(({ claim }) => claim),
+  ];
+  // A journal that was closed ends with the header of a segment that covers everything.
+  if (files.at(-1)!.claim === run.model.durableSequence) run.count("journals wholly covered");
+  const proven = first !== undefined && witnesses.some((claim) => claim > first);
+  run.disk.flipBit(hit.path, offset, run.random.below(8));
+  if (run.random.chance(0.5)) run.disk.crash();
+  else run.disk.restart();
+
+  const found: ModelRecord[] = [];
+  const before = await contents(run);
+  try {
+    await openJournal(run.disk, DIRECTORY, run.options(), (record) => found.push(copyOf(record)));
+  } catch (error) {
+    if (!(error instanceof JournalCorruption)) throw error;
+    if (first === undefined) throw new Error("padding is no reason to refuse a journal", { cause: error });
+    if ((await contents(run)) !== before) throw new Error("a journal that was refused was changed", { cause: error });
+    run.count("damage reported");
+    return;
+  }
+  if (proven) throw new Error(`record ${first} was durable and damaged, and ${found.length} others were recovered`);
+  const expected = run.model.accepted.filter(({ sequence }) => first === undefined || sequence < first);
+  const kept = expected.filter(({ sequence }) => sequence >= run.model.releasedBefore);
+  const fault = sameRecords(found, kept);
+  if (fault !== undefined) throw new Error(`${fault} after damage to ${first}`);
+  run.count(first === undefined ? "damage to padding" : "damage at the very tail");
+}
+
+async function segmentFiles(run: JournalRun) {
+  const names = await run.disk.list(DIRECTORY);
+  return names.map((name) => {
+    const path = `${DIRECTORY}/${name}`;
+    const view = new DataView(run.disk.contentOf(path).buffer);
+    return { path, firstSequence: parseSegmentName(name)!, claim: getU64(view, segmentHeader.durableSequence) };
+  });
+}
+
+function placeRecords(run: JournalRun, files: Awaited<ReturnType<typeof segmentFiles>>): Placed[] {
+  const views = new Map(files.map(({ path }) => [path, new DataView(run.disk.contentOf(path).buffer)]));
+  return run.model.accepted.flatMap((record) => {
+    const file = files.findLast(({ firstSequence }) => firstSequence <= record.sequence);
+    if (file === undefined || record.sequence < run.model.releasedBefore) return [];
+    const offsetBytes = offsetOf(record.place) - recordHeader.bytes;
+    const claim = getU64(views.get(file.path)!, offsetBytes + recordHeader.durableSequence);
+    return [{ record, path: file.path, offsetBytes, claim }];
+  });
+}
+
+/** Sequence number of the first record that a flip at this place damages, or undefined where it harms nothing. */
+function firstDamaged(
+  hit: { path: string; firstSequence: number },
+  placed: readonly Placed[],
+  offset: number,
+): number | undefined {
+  if (offset < segmentHeader.bytes) {
+    const before = placed.findLast(({ record }) => record.sequence < hit.firstSequence);
+    return before === undefined ? hit.firstSequence : before.record.sequence + 1;
+  }
+  const owner = placed.find(
+    ({ path, offsetBytes, record }) =>
+      path === hit.path &&
+      offset >= offsetBytes &&
+      offset < offsetBytes + recordHeader.bytes + padded(record.payload.length),
+  );
+  if (owner === undefined) throw new Error(`byte ${offset} of ${hit.path} belongs to nothing`);
+  const inPadding = offset >= owner.offsetBytes + recordHeader.bytes + owner.record.payload.length;
+  return inPadding ? undefined : owner.record.sequence;
+}
+
+async function contents(run: JournalRun): Promise<string> {
+  const names = await run.disk.list(DIRECTORY);
+  return names.map((name) => `${name} ${Bun.hash(run.disk.contentOf(`${DIRECTORY}/${name}`))}`).join("\n");
+}
+
+function sameRecords(found: readonly ModelRecord[], expected: readonly ModelRecord[]): string | undefined {
+  if (found.length !== expected.length) return `${found.length} records were recovered and not ${expected.length}`;
+  const odd = found.findIndex(
+    ({ sequence, payload }, index) =>
+      sequence !== expected[index]!.sequence || Buffer.compare(payload, expected[index]!.payload) !== 0,
+  );
+  return odd < 0 ? undefined : `record ${found[odd]!.sequence} is not what was accepted`;
+}
