@@ -45,10 +45,8 @@ describe("npm run bench", () => {
     const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
     try {
       const output = join(directory, "table.json");
-      const { exitCode, complaints } = await bench(
-        "index",
-        ...["--entries", "50000", "--directory", directory, "--json", "--output", output],
-      );
+      const options = ["--entries", "50000", "--directory", directory, "--json", "--output", output];
+      const { exitCode, complaints } = await bench("index", ...options);
       if (exitCode !== 0) throw new Error(complaints);
       const figures = JSON.parse(readFileSync(output, "utf8")) as Record<string, number>;
       expect(figures["entries"]).toBe(53_248);

@@ -1,3 +1,6 @@
+/** The seed of this run of the tests: VOE_TEST_SEED=N repeats what a test did with seed N. */
+export const testSeed = Number(process.env["VOE_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
+
 /** Random choices that a seed repeats (the generator is sfc32). */
 export interface SeededRandom {
   /** A whole number from 0 up to, and without, `limit`. */
