@@ -60,7 +60,7 @@ export function writeAt(fd: number, address: number, lengthBytes: number, offset
 }
 
 /** IOV_MAX of <limits.h>: the most pieces of memory that one call takes. */
-export const VECTORS_MOST = 1024;
+const VECTORS_MOST = 1024;
 const vectors = allocateMemory(VECTORS_MOST * iovec.bytes);
 const vectorWords = new Uint32Array(vectors.bytes.buffer as ArrayBuffer);
 

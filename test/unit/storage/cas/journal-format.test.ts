@@ -9,13 +9,14 @@ import { SimulatedDisk } from "../../../simulation/simulated-disk.ts";
 
 const xxHash3 = (bytes: Uint8Array): string => {
   const hash = Buffer.alloc(8);
-  hash.writeBigUInt64LE(Bun.hash.xxHash3(bytes) as bigint);
+  hash.writeBigUInt64LE(Bun.hash.xxHash3(bytes));
   return hash.toString("hex");
 };
 
+const random = (bytes: Uint8Array): void => bytes.set([1, 2, 3, 4, 5, 6, 7, 8]);
+
 test("a segment's bytes are those of docs/format.md", async () => {
   const disk = new SimulatedDisk(seededRandom(1));
-  const random = (bytes: Uint8Array): void => bytes.set([1, 2, 3, 4, 5, 6, 7, 8]);
   const { journal } = await openJournal(disk, "/j", { random, report: () => {}, limitBytes: 0x10000 }, () => {});
   const source = allocateMemory(4096);
   source.bytes.fill(0xab, 0, 512);
