@@ -249,7 +249,10 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   };
 
   const fillWith = async (packEntries: AsyncIterable<PackEntries>): Promise<void> => {
-    for await (const pack of packEntries) await addPack(pack);
+    for await (const pack of packEntries) {
+      await addPack(pack);
+      await place.pause();
+    }
     await flush();
   };
 
