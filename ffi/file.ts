@@ -59,14 +59,8 @@ export function writeAt(fd: number, address: number, lengthBytes: number, offset
   }
 }
 
-/** Size of a file or block device in bytes as it is now, or the error number negated. About 0.1 us. */
-export function sizeOf(fd: number): number {
-  const sizeBytes = Number(libc.lseek(fd, 0, SEEK_END));
-  return sizeBytes >= 0 ? sizeBytes : -errno();
-}
-
 /** IOV_MAX of <limits.h>: the most pieces of memory that one call takes. */
-export const VECTORS_MOST = 1024;
+const VECTORS_MOST = 1024;
 const vectors = allocateMemory(VECTORS_MOST * iovec.bytes);
 const vectorWords = new Uint32Array(vectors.bytes.buffer as ArrayBuffer);
 
@@ -87,6 +81,12 @@ export function writeVectors(fd: number, count: number, offsetBytes: number): nu
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */
 export function dropCached(fd: number): void {
   libc.posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/** Size of a file or block device in bytes as it is now, or the error number negated. About 0.1 us. */
+export function sizeOf(fd: number): number {
+  const sizeBytes = Number(libc.lseek(fd, 0, SEEK_END));
+  return sizeBytes >= 0 ? sizeBytes : -errno();
 }
 
 /**

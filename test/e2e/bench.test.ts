@@ -41,6 +41,31 @@ describe("npm run bench", () => {
     expect(complaints).toContain("usage: npm run bench -- aoe");
   });
 
+  test("fills an index, opens it again, finds every block, and leaves nothing behind", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+    try {
+      const output = join(directory, "table.json");
+      const options = ["--entries", "50000", "--directory", directory, "--json", "--output", output];
+      const { exitCode, complaints } = await bench("index", ...options);
+      if (exitCode !== 0) throw new Error(complaints);
+      const figures = JSON.parse(readFileSync(output, "utf8")) as Record<string, number>;
+      expect(figures["entries"]).toBe(53_248);
+      expect(figures["diskBytes"]! / figures["entries"]!).toBeLessThan(24);
+      for (const name of ["insertsPerSecond", "presentPerSecond", "absentPerSecond", "openMs"]) {
+        expect(figures[name]).toBeGreaterThan(0);
+      }
+      expect(readdirSync(directory)).toEqual(["table.json"]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 60_000);
+
+  test("refuses a number of entries that is none, and says what is right", async () => {
+    const { exitCode, complaints } = await bench("index", "--entries", "many");
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain('--entries takes a number from 1 to 2147483648, not "many"');
+  });
+
   test.skipIf(missing !== undefined)(
     titleUnless(missing, "measures voe, vblade and the floor, and leaves nothing behind"),
     async () => {

@@ -73,7 +73,7 @@ export class JournalRun {
     let all = everything;
     for (let attempt = 0; ; attempt++) {
       const found: ModelRecord[] = [];
-      if (attempt < 3 && this.random.chance(0.3)) this.disk.losePowerAfter(this.random.below(30));
+      if (attempt < 5 && this.random.chance(0.5)) this.disk.losePowerAfter(this.random.below(30));
       if (attempt < 3 && this.random.chance(0.1)) this.disk.failingSyncs = 1;
       try {
         const { journal } = await openJournal(this.disk, DIRECTORY, this.options(), (record) => {
@@ -261,9 +261,11 @@ export class JournalRun {
   /** What the engine does: what was before this moment is elsewhere, and durable there, when the release begins. */
   async #checkpoint(): Promise<void> {
     const journal = this.journal!;
+    const syncsFirst = this.random.chance(0.3);
+    if (syncsFirst) await this.#sync();
     const boundary = journal.nextSequence;
     if (journal.rotate() !== OK) return;
-    await this.#sync();
+    if (!syncsFirst || journal.durableSequence < boundary) await this.#sync();
     this.expected = { journalId: journal.id, fromSequence: Math.max(boundary, this.expected!.fromSequence) };
     this.model.releasedBefore = Math.max(this.model.releasedBefore, boundary);
     try {

@@ -57,9 +57,9 @@ describe("simulation of the journal", () => {
   );
 
   test("the same seed does the same", async () => {
-    const [first, second]: Tally[] = [{}, {}];
-    for (const tally of [first!, second!]) await runCrashes(7, tally);
-    expect(first).toEqual(second!);
+    const tallies: Tally[] = [{}, {}];
+    for (const tally of tallies) await runCrashes(7, tally);
+    expect(tallies[0]).toEqual(tallies[1]);
   });
 });
 
@@ -98,6 +98,13 @@ async function threeSegments(seed: number): Promise<{ disk: SimulatedDisk; journ
   expect(names).toHaveLength(3);
   return { disk, journalId: journal.id, paths: names.map((name) => `${DIRECTORY}/${name}`) };
 }
+
+/** Takes away some of the segments. */
+const removing =
+  (...which: number[]) =>
+  (disk: SimulatedDisk, paths: string[]): void => {
+    for (const index of which) disk.remove(paths[index]!);
+  };
 
 /** What opening the journal ends with: the records, or the error. */
 async function reopen(disk: SimulatedDisk, options = plain()): Promise<number[] | Error> {
@@ -159,11 +166,6 @@ describe("by name", () => {
       change(disk, paths);
       return reopen(disk, plain({ expected: { journalId, fromSequence } }));
     };
-    const removing =
-      (...which: number[]) =>
-      (disk: SimulatedDisk, paths: string[]): void => {
-        for (const index of which) disk.remove(paths[index]!);
-      };
     expect(await opened(() => {})).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
 
     const empty = await opened(removing(0, 1, 2));

@@ -65,7 +65,7 @@ export class SimulatedDisk implements Disk {
     this.#die();
     for (const change of this.#survivingNames()) change.apply(this.#durableNames);
     this.#unsyncedNames = [];
-    for (const path of [...this.#durableNames.keys()]) {
+    for (const path of this.#durableNames.keys()) {
       if (!this.#hasParents(path)) this.#durableNames.delete(path);
     }
     this.#names.clear();
@@ -191,7 +191,7 @@ export class SimulatedDisk implements Disk {
         try {
           resolve(work());
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       };
       this.#running.push({ end, abandon: () => reject(new PowerLoss()) });

@@ -138,7 +138,7 @@ test("tests are in files that end in .test.ts, and nothing else is under test bu
   expect(others.filter((path) => importsOf(path).includes("bun:test") && !path.startsWith("test/contract/"))).toEqual(
     [],
   );
-  expect(others.filter((path) => !/^test\/(support|contract)\//.test(path))).toEqual([]);
+  expect(others.filter((path) => !/^test\/(support|contract|simulation)\//.test(path))).toEqual([]);
 });
 
 test("test/unit has the folders of src and ffi", () => {

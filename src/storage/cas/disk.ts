@@ -31,9 +31,6 @@ export class RangeList {
   }
 }
 
-/** Most pieces that one `writeRanges` takes (IOV_MAX of Linux). */
-export const RANGES_MOST = 1024;
-
 export interface DiskFile {
   readonly path: string;
   sizeBytes(): number;
@@ -44,7 +41,7 @@ export interface DiskFile {
    */
   write(source: Memory, at: number, lengthBytes: number, offsetBytes: number): number;
 
-  /** Writes a list of at most RANGES_MOST pieces in one call. Returns what `write` returns, of its total. */
+  /** Writes a list of at most 1024 pieces (IOV_MAX of Linux) in one call. Returns what `write` returns, of its total. */
   writeRanges(ranges: RangeList, offsetBytes: number): number;
 
   /**

@@ -69,7 +69,7 @@ export interface SegmentFields {
   readonly limitBytes: number;
 }
 
-export const hash64 = (bytes: Uint8Array | DataView): bigint => Bun.hash.xxHash3(bytes) as bigint;
+export const hash64 = (bytes: Uint8Array | DataView): bigint => Bun.hash.xxHash3(bytes);
 
 export const padded = (lengthBytes: number): number => Math.ceil(lengthBytes / UNIT_BYTES) * UNIT_BYTES;
 

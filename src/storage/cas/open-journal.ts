@@ -215,10 +215,13 @@ async function recover(
   const needed = neededSegments(found, expected?.fromSequence ?? 0);
   const scan = await scanJournal(needed, replay);
   refuseCorruption(needed, scan, expected?.fromSequence ?? 0);
-  // The files after the cut go newest first, so that a crash in between leaves a tail that is still torn.
-  const unwanted = [...found.slice(0, found.length - needed.length), ...needed.slice(scan.intactCount).toReversed()];
   const kept = needed.slice(0, scan.intactCount);
-  await cutTail(disk, directory, unwanted, kept);
+  await cutTail(
+    disk,
+    directory,
+    found.filter((segment) => !kept.includes(segment)),
+    kept,
+  );
   // Numbers of records that were lost are not given again: a journal of this size cannot have had more of them.
   const limitBytes = Math.max(...found.map(({ header }) => header?.limitBytes ?? 0));
   const firstSequence = scan.nextSequence + Math.ceil((limitBytes + RESERVE_BYTES) / UNIT_BYTES);
@@ -263,7 +266,8 @@ function tornBytes(needed: readonly FoundSegment[], { intactCount }: Scan): numb
 
 /**
  * Takes away files that hold nothing wanted and what follows the last intact record, durably, before a new segment is
- * made: no later crash brings it back.
+ * made: no later crash brings it back. (In a segment that is kept it would be void all the same, since the next one
+ * says where this one ends.)
  */
 async function cutTail(
   disk: Disk,

@@ -6,6 +6,7 @@
  * After opening it the store tells it what it lacks: `forget` the packs of `packNames` that the store has no longer,
  * and `fill` in those that it does not `hold`.
  */
+import { dirname } from "node:path";
 import { highOf, lowOf } from "./entry.ts";
 import { createMemtable, findEntries, insertEntry, type Memtable } from "./memtable.ts";
 import type { PackTable } from "./pack-table.ts";
@@ -90,6 +91,7 @@ const CLEAR_SLICE_WORDS = 2 ** 18;
  */
 export async function openIndex(place: IndexPlace, options: IndexOptions): Promise<BlockIndex> {
   place.disk.makeDirectory(place.directory);
+  await place.disk.syncDirectory(dirname(place.directory));
   let stored: StoredIndex;
   try {
     stored = await openStored(place);
@@ -247,7 +249,10 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
   };
 
   const fillWith = async (packEntries: AsyncIterable<PackEntries>): Promise<void> => {
-    for await (const pack of packEntries) await addPack(pack);
+    for await (const pack of packEntries) {
+      await addPack(pack);
+      await place.pause();
+    }
     await flush();
   };
 
