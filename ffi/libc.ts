@@ -27,7 +27,7 @@ const table = {
   poll: { args: [T.u64_fast, T.u64_fast, T.i32], returns: T.i32 },
   posix_fadvise: { args: [T.i32, T.i64_fast, T.i64_fast, T.i32], returns: T.i32 },
   pread: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
-  preadv2: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast, T.i64_fast, T.i32], returns: T.i64_fast },
+  preadv2: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast, T.i32], returns: T.i64_fast },
   pwrite: { args: [T.i32, T.u64_fast, T.u64_fast, T.i64_fast], returns: T.i64_fast },
   pwritev: { args: [T.i32, T.u64_fast, T.i32, T.i64_fast], returns: T.i64_fast },
   recv: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },

@@ -4,7 +4,7 @@
  * cache into the frame, where a PACKET_TX_RING makes two (docs/decisions/0002-packet-path.md).
  */
 import type { Memory } from "../src/base/memory.ts";
-import { EAGAIN, EFAULT, EINTR, ENOBUFS, errno, libc } from "./libc.ts";
+import { EAGAIN, EFAULT, EINTR, ENETDOWN, ENOBUFS, errno, libc } from "./libc.ts";
 import { allocateMemory, freeMemory } from "./memory.ts";
 import { iovec, mmsghdr, msghdr } from "./structs.ts";
 
@@ -39,6 +39,10 @@ export interface PacketSender {
   flush(): number;
   /** Drops the first message left: it was refused, or is answered otherwise. */
   skip(): void;
+  /** Has message `i`, which was queued with a body elsewhere, take its own body instead, whose bytes are in place. */
+  useOwnBody(i: number): void;
+  /** Takes message `i`, which has not been sent, out of the queue. The last message takes its place. */
+  withdraw(i: number): void;
   close(): void;
 }
 
@@ -98,12 +102,13 @@ class Sender implements PacketSender {
       return;
     }
     this.#words[(messageAt + msghdr.msg_iovlen) >> 2] = 2;
-    const bodyVectorAt = vectorAt + iovec.bytes;
+    const bodyVectorAt = this.#bodyVectorAt(i);
     this.#setAddress(bodyVectorAt, bodyAddress === 0 ? this.memory.address + this.bodyAt(i) : bodyAddress);
     this.#words[(bodyVectorAt + iovec.iov_len) >> 2] = bodyBytes;
   }
 
   flush(): number {
+    let mayBeOld = true;
     while (this.first < this.count) {
       const address = this.memory.address + this.#messagesAt + this.first * mmsghdr.bytes;
       const sent = libc.sendmmsg(this.fd, address, this.count - this.first, MSG_DONTWAIT);
@@ -115,6 +120,11 @@ class Sender implements PacketSender {
       if (reason === EINTR) continue;
       if (reason === EAGAIN || reason === ENOBUFS) return BLOCKED;
       if (reason === EFAULT) return FAULT;
+      // A socket says once that its interface went down, also when that is up again by now.
+      if (reason === ENETDOWN && mayBeOld) {
+        mayBeOld = false;
+        continue;
+      }
       this.failure = reason;
       return REFUSED;
     }
@@ -125,6 +135,31 @@ class Sender implements PacketSender {
 
   skip(): void {
     this.first++;
+  }
+
+  #bodyVectorAt(i: number): number {
+    return this.#vectorsAt + (i * 2 + 1) * iovec.bytes;
+  }
+
+  useOwnBody(i: number): void {
+    this.#setAddress(this.#bodyVectorAt(i) + iovec.iov_base, this.memory.address + this.bodyAt(i));
+  }
+
+  withdraw(i: number): void {
+    const last = --this.count;
+    if (i === last) return;
+    const { bytes } = this.memory;
+    const words = this.#words;
+    bytes.copyWithin(this.headerAt(i), this.headerAt(last), this.headerAt(last) + HEADER_BYTES);
+    bytes.copyWithin(this.bodyAt(i), this.bodyAt(last), this.bodyAt(last) + this.bodyStrideBytes);
+    const vectorCountAt = msghdr.msg_iovlen + this.#messagesAt;
+    words[(vectorCountAt + i * mmsghdr.bytes) >> 2] = words[(vectorCountAt + last * mmsghdr.bytes) >> 2]!;
+    const headerLengthAt = iovec.iov_len - iovec.bytes;
+    words[(this.#bodyVectorAt(i) + headerLengthAt) >> 2] = words[(this.#bodyVectorAt(last) + headerLengthAt) >> 2]!;
+    bytes.copyWithin(this.#bodyVectorAt(i), this.#bodyVectorAt(last), this.#bodyVectorAt(last) + iovec.bytes);
+    const at = this.#bodyVectorAt(i) + iovec.iov_base;
+    const ownAddress = this.memory.address + this.bodyAt(last);
+    if (words[at >> 2]! + words[(at >> 2) + 1]! * 0x1_0000_0000 === ownAddress) this.useOwnBody(i);
   }
 
   close(): void {

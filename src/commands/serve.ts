@@ -162,8 +162,8 @@ async function follow(next: Config, before: Config, targets: TargetSet): Promise
   const restart = (["interfaces", "stateDir", "controlSocket", "http"] as const).filter(
     (key) => !Bun.deepEquals(next.server[key], before.server[key]),
   );
-  setLogLevel(next.server.logLevel);
   const changes = await targets.follow(next.targets);
+  setLogLevel(next.server.logLevel);
   if (restart.length > 0) changes.push(`[server] ${restart.join(", ")} will be followed after a restart`);
   return changes;
 }

@@ -42,8 +42,8 @@ export interface BlockStorage {
   readonly info: DeviceInfo;
 
   /**
-   * An address from which a *system call* may copy these sectors before the caller makes any other call on this
-   * storage, or 0 where there is none right now. JavaScript must never touch it: a page that has vanished is EFAULT
+   * An address from which a *system call* may copy these sectors, or 0 where there is none right now. It is good until
+   * the caller gives up its turn of the event loop, or asks for something else that changes these sectors. JavaScript must never touch it: a page that has vanished is EFAULT
    * in a system call and SIGBUS, the end of the process, here.
    */
   lend(sector: number, count: number): number;
@@ -72,6 +72,9 @@ export interface BlockStorage {
   /** Calls `listener` when `info.sectorCount` has changed. */
   onResize(listener: () => void): void;
 
-  /** Finishes what is in flight, makes everything durable, and lets go of the medium. Rejects when that failed. */
+  /**
+   * Finishes what is in flight, makes everything durable, and lets go of the medium. Rejects when that failed. From this
+   * call on every new request fails; closing it again waits for the same end.
+   */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import type { Memory } from "../base/memory.ts";
 import {
+  MEDIUM_ERROR,
   OK,
   OUT_OF_RANGE,
   READ_ONLY,
@@ -20,15 +21,21 @@ export function memoryStorage(sectorCount: number, options: { readOnly?: boolean
     serial: "memory",
     firmware: "1",
   };
-  const inRange = (sector: number, count: number): boolean => sector + count <= sectorCount;
+  let closed = false;
+  const refusal = (sector: number, count: number, writes: boolean): StorageStatus => {
+    if (sector + count > sectorCount) return OUT_OF_RANGE;
+    if (closed) return MEDIUM_ERROR;
+    return writes && info.readOnly ? READ_ONLY : OK;
+  };
   const tryRead = (sector: number, count: number, target: Memory, at: number): StorageStatus => {
-    if (!inRange(sector, count)) return OUT_OF_RANGE;
+    const refused = refusal(sector, count, false);
+    if (refused !== OK) return refused;
     target.bytes.set(bytes.subarray(sector * SECTOR_BYTES, (sector + count) * SECTOR_BYTES), at);
     return OK;
   };
   const tryWrite = (sector: number, count: number, source: Memory, at: number): StorageStatus => {
-    if (!inRange(sector, count)) return OUT_OF_RANGE;
-    if (info.readOnly) return READ_ONLY;
+    const refused = refusal(sector, count, true);
+    if (refused !== OK) return refused;
     bytes.set(source.bytes.subarray(at, at + count * SECTOR_BYTES), sector * SECTOR_BYTES);
     return OK;
   };
@@ -39,13 +46,16 @@ export function memoryStorage(sectorCount: number, options: { readOnly?: boolean
     read: (sector, count, target, at, completion) => tell(completion, tryRead(sector, count, target, at)),
     tryWrite,
     write: (sector, count, source, at, _durable, completion) => tell(completion, tryWrite(sector, count, source, at)),
-    flush: (completion) => tell(completion, OK),
+    flush: (completion) => tell(completion, closed ? MEDIUM_ERROR : OK),
     discard(sector, count, completion) {
-      const status = !inRange(sector, count) ? OUT_OF_RANGE : info.readOnly ? READ_ONLY : OK;
+      const status = refusal(sector, count, true);
       if (status === OK) bytes.fill(0, sector * SECTOR_BYTES, (sector + count) * SECTOR_BYTES);
       tell(completion, status);
     },
     onResize: () => {},
-    close: () => Promise.resolve(),
+    close() {
+      closed = true;
+      return Promise.resolve();
+    },
   };
 }

@@ -17,6 +17,7 @@ export class SyncPolicy {
   #running = false;
   #scheduled = false;
   #dirty = false;
+  #closing = false;
   #timer: Timer | undefined;
   #idle: (() => void) | undefined;
 
@@ -46,19 +47,19 @@ export class SyncPolicy {
     this.#schedule();
   }
 
-  /** Waits for what is under way and makes the rest durable. Rejects where that fails, or has failed. */
+  /** Makes everything durable, and nothing after that. Rejects where that fails, or has failed. */
   async close(): Promise<void> {
+    this.#closing = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    while (this.#running || this.#waiting.length > 0 || this.#scheduled) {
+    if (this.#dirty) this.#schedule();
+    while (this.#running || this.#scheduled) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
     }
     if (this.failure) throw this.failure;
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    await this.sync();
+    this.failure = new Error("it is closed");
   }
 
   #startTimer(intervalMs: number): void {
@@ -104,6 +105,7 @@ export class SyncPolicy {
     batch.length = 0;
     this.#running = false;
     if (this.#waiting.length > 0) this.#schedule();
+    else if (this.#dirty && this.#closing) this.#schedule();
     else if (this.#dirty && this.mode.kind === "interval") this.#startTimer(this.mode.intervalMs);
     if (!this.#running && !this.#scheduled) {
       const idle = this.#idle;

@@ -8,6 +8,7 @@ import { openInitiator } from "../../src/initiator/initiator.ts";
 import { RequestError } from "../../src/initiator/request-error.ts";
 import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
 import { missingForNetworks, titleUnless } from "../support/requirements.ts";
+import { seededRandom, testSeed } from "../support/seeded-random.ts";
 import { writeServerConfig } from "../support/server-config.ts";
 import { startServer } from "../support/server-process.ts";
 import { createCable } from "../support/test-network.ts";
@@ -19,8 +20,10 @@ const writerCount = 16;
 /** Each writer has a range of its own, so that writes in flight never overlap and every sector has one history. */
 const rangeSectors = 96;
 const sectorCount = writerCount * rangeSectors;
-const mostAnswers = 600;
+const mostAnswers = 2500;
 const address = { shelf: 1, slot: 0 };
+/** What is written where, and when the kill comes; which of the writes in flight are answered is up to the machine. */
+const random = seededRandom(testSeed);
 
 /** Per sector: the version of the last write that was answered, and of one that was sent and not answered, or 0. */
 const answered = new Uint32Array(sectorCount);
@@ -30,8 +33,8 @@ let lastVersion = 0;
 /** Writes random ranges, one after the other, until one is not answered; `onAnswer` after every answer. */
 async function writeUntilUnanswered(disk: Disk, writer: number, onAnswer: () => void): Promise<void> {
   for (;;) {
-    const count = 1 + Math.floor(Math.random() * disk.info.sectorsPerFrame);
-    const sector = writer * rangeSectors + Math.floor(Math.random() * (rangeSectors - count));
+    const count = 1 + random.below(disk.info.sectorsPerFrame);
+    const sector = writer * rangeSectors + random.below(rangeSectors - count);
     const version = ++lastVersion;
     try {
       await disk.write(sector, makeSectors(sector, count, version));
@@ -60,7 +63,10 @@ async function verify(disk: Disk): Promise<void> {
 }
 
 test.skipIf(missing !== undefined)(
-  titleUnless(missing, `${cycles} times SIGKILL under write load: every answered write is there after the restart`),
+  titleUnless(
+    missing,
+    `${cycles} times SIGKILL under write load: every answered write is there after the restart (VOE_TEST_SEED=${testSeed})`,
+  ),
   async () => {
     const directory = await mkdtemp(join(tmpdir(), "voe-crash-"));
     try {
@@ -80,7 +86,7 @@ test.skipIf(missing !== undefined)(
           const disk = await openDisk(initiator, address, { timeoutMs: 5000, retransmit: false });
           await verify(disk);
           if (cycle === cycles) break;
-          let left = 1 + Math.floor(Math.random() * mostAnswers);
+          let left = 1 + random.below(mostAnswers);
           answerCount += left;
           const writers = Promise.all(
             Array.from({ length: writerCount }, (_, writer) =>
@@ -97,7 +103,7 @@ test.skipIf(missing !== undefined)(
           initiator.close();
         }
       }
-      console.log(`crash: at least ${answerCount} answered writes verified across ${cycles} kills`);
+      console.log(`crash: seed ${testSeed}, at least ${answerCount} answered writes verified across ${cycles} kills`);
     } finally {
       await rm(directory, { recursive: true, force: true });
     }

@@ -29,6 +29,8 @@ export interface ExchangeOptions {
   readonly state?: Partial<TargetState>;
   readonly maskFloor?: readonly Mac[];
   readonly mtuBytes?: number;
+  /** By default `targetAddress`. */
+  readonly address?: { shelf: number; slot: number };
   /** Most requests that may wait for a storage at a time. */
   readonly mostPending?: number;
   readonly save?: (state: TargetState) => Promise<void>;
@@ -40,6 +42,8 @@ export interface Exchange {
   readonly saved: TargetState[];
   /** Replies that left, in their order. */
   readonly sent: Uint8Array[];
+  /** Requests that wait for a storage or for a change to be saved. */
+  readonly keptCount: number;
   /** Hands over a frame and says what became of it: SILENCE, REPLY or KEPT. A REPLY is the last of `sent`. */
   take(frame: Uint8Array): number;
   /** Hands over a frame and waits for its reply; undefined for silence. */
@@ -50,13 +54,13 @@ export interface Exchange {
 
 /** A target 1.0 with an empty state on 64 sectors of memory behind an interface of MTU 1500, unless told otherwise. */
 export function openExchange(options: ExchangeOptions = {}): Exchange {
-  const { mtuBytes = 1500, mostPending = 256, maskFloor = [] } = options;
+  const { mtuBytes = 1500, mostPending = 256, maskFloor = [], address = targetAddress } = options;
   const saved: TargetState[] = [];
   const sent: Uint8Array[] = [];
   const save = options.save ?? (() => Promise.resolve());
   const target = new AoeTarget(
-    targetAddress.shelf,
-    targetAddress.slot,
+    address.shelf,
+    address.slot,
     options.storage ?? memoryStorage(64),
     { configString: new Uint8Array(0), mask: maskFloor, reservations: [], ...options.state },
     maskFloor,
@@ -69,6 +73,7 @@ export function openExchange(options: ExchangeOptions = {}): Exchange {
   const mac = new Uint8Array(6);
   writeMac(mac, 0, serverMac);
   let pendingCount = 0;
+  const free: PendingRequest[] = [];
   const ends = new Map<PendingRequest, (reply: Uint8Array) => void>();
   let lastPending: PendingRequest | undefined;
   const link: AoeLink = {
@@ -77,9 +82,8 @@ export function openExchange(options: ExchangeOptions = {}): Exchange {
     takePending() {
       if (pendingCount >= mostPending) return undefined;
       pendingCount++;
-      const memory = allocateMemory(PENDING_BODY_AT + Math.max(mtuBytes, 2048));
-      memory.bytes.fill(STALE_REPLY);
-      lastPending = new PendingRequest(memory, link);
+      lastPending = free.pop() ?? new PendingRequest(allocateMemory(PENDING_BODY_AT + Math.max(mtuBytes, 2048)), link);
+      lastPending.memory.bytes.fill(STALE_REPLY, 0, PENDING_BODY_AT);
       return lastPending;
     },
     finishPending(pending) {
@@ -89,7 +93,9 @@ export function openExchange(options: ExchangeOptions = {}): Exchange {
       reply.set(bytes.subarray(0, pending.headerBytes));
       reply.set(bytes.subarray(PENDING_BODY_AT, PENDING_BODY_AT + pending.bodyBytes), pending.headerBytes);
       sent.push(reply);
+      free.push(pending);
       ends.get(pending)?.(reply);
+      ends.delete(pending);
     },
   };
   const request = allocateMemory(FRAME_MOST_BYTES);
@@ -136,6 +142,9 @@ export function openExchange(options: ExchangeOptions = {}): Exchange {
     target,
     saved,
     sent,
+    get keptCount() {
+      return pendingCount;
+    },
     take,
     ask,
     async replyTo(frame) {

@@ -12,6 +12,15 @@ export function missingForNetworks(): string | undefined {
   return undefined;
 }
 
+/** Why a link cannot be made slow here (its kernel lacks the queue for it), or undefined where it can. */
+export function missingForSlowLinks(): string | undefined {
+  const missing = missingForNetworks();
+  if (missing !== undefined) return missing;
+  const queue = ["tbf", "rate", "1mbit", "burst", "10kb", "limit", "10kb"];
+  const { success } = Bun.spawnSync(["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", ...queue]);
+  return success ? undefined : "tc makes no tbf queue here";
+}
+
 /** Why guests cannot be booted here, or undefined where they can. */
 export function missingForGuests(): string | undefined {
   const missing = missingForNetworks();

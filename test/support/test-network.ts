@@ -64,14 +64,23 @@ export async function createNetwork(options: { tapCount: number; mtu: number }):
   };
 }
 
+/** Adds a veth pair, both ends up, of which one is in the namespace and the other beside the tests. */
+export async function addCable(
+  namespace: string,
+  cable: { serverInterface: string; initiatorInterface: string; mtu: number },
+): Promise<void> {
+  const { serverInterface, initiatorInterface, mtu } = cable;
+  await $`ip link add ${initiatorInterface} mtu ${mtu} type veth peer name ${serverInterface} mtu ${mtu} netns ${namespace}`.quiet();
+  await $`sysctl -qw net.ipv6.conf.${initiatorInterface}.disable_ipv6=1`.quiet().nothrow();
+  await $`ip link set ${initiatorInterface} up`.quiet();
+  await $`ip -n ${namespace} link set ${serverInterface} up`.quiet();
+}
+
 /** Creates a veth pair of `mtu` bytes with both ends up. Needs root. */
 export async function createCable(options: { mtu: number }): Promise<TestCable> {
   const [serverInterface, initiatorInterface] = ["vgserver", `vg${process.pid}i${namespaceCount}`];
-  const created = await createNamespace(async (namespace) => {
-    await $`ip link add ${initiatorInterface} mtu ${options.mtu} type veth peer name ${serverInterface} mtu ${options.mtu} netns ${namespace}`.quiet();
-    await $`sysctl -qw net.ipv6.conf.${initiatorInterface}.disable_ipv6=1`.quiet().nothrow();
-    await $`ip link set ${initiatorInterface} up`.quiet();
-    await $`ip -n ${namespace} link set ${serverInterface} up`.quiet();
-  });
+  const created = await createNamespace((namespace) =>
+    addCable(namespace, { serverInterface, initiatorInterface, mtu: options.mtu }),
+  );
   return { ...created, serverInterface, initiatorInterface };
 }

@@ -5,7 +5,7 @@
 import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
 
 /** `count` sectors from `sector` on, all of `version` (1 and up; a sector never written is all zeros, version 0). */
-export function makeSectors(sector: number, count: number, version: number): Uint8Array {
+export function makeSectors(sector: number, count: number, version: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array((count * SECTOR_BYTES) / 4);
   for (let at = 0; at < words.length; at++) {
     const index = at % 128;

@@ -36,6 +36,8 @@ interface Watched {
   readonly counters: LinkCounters;
   info: InterfaceInfo | undefined;
   link: PacketLink | undefined;
+  /** It could not be looked at, so what is known of it may be old. */
+  stale: boolean;
 }
 
 export interface AoeServer {
@@ -66,6 +68,7 @@ export function openAoeServer(
     counters: { framesReceived: 0, framesSent: 0, framesDropped: 0, framesIgnored: 0, sendFailures: 0 },
     info: undefined,
     link: undefined,
+    stale: false,
   }));
   let links: PacketLink[] = [];
   let armed = false;
@@ -153,7 +156,15 @@ export function openAoeServer(
   /** Brings a link into line with what its interface is now. */
   const review = (entry: Watched): void => {
     const before = entry.info;
-    const now = readWhereExists(entry.name);
+    let now: InterfaceInfo | undefined;
+    try {
+      now = readWhereExists(entry.name);
+      entry.stale = false;
+    } catch (error) {
+      entry.stale = true;
+      report(`${entry.name}:read`, (error as Error).message);
+      return;
+    }
     entry.info = now;
     if (now === undefined) {
       if (before !== undefined)
@@ -203,8 +214,8 @@ export function openAoeServer(
   const heartbeat = setInterval(() => {
     lookAtInterfaces();
     for (const entry of watched) {
-      // An interface that could not be opened is tried again.
-      if (entry.link === undefined && readWhereExists(entry.name) !== undefined) review(entry);
+      // An interface that could not be opened, or looked at, is tried again.
+      if (entry.link === undefined || entry.stale) review(entry);
     }
     if (links.some((link) => link.isReady || link.isBlocked)) wake();
   }, HEARTBEAT_MS);

@@ -28,7 +28,7 @@ import { readMac, type Mac } from "../../protocol/aoe/mac.ts";
 import { PENDING_BODY_AT, PendingRequest } from "../../protocol/aoe/pending-request.ts";
 import { REPLY, type Reply } from "../../protocol/aoe/reply.ts";
 import type { AoeTarget } from "../../protocol/aoe/target.ts";
-import { SECTOR_BYTES } from "../../storage/block-storage.ts";
+import { OK, SECTOR_BYTES } from "../../storage/block-storage.ts";
 import { clientTable, type Client } from "./clients.ts";
 import { requestFilter } from "./packet-filter.ts";
 import type { TargetTable } from "./target-table.ts";
@@ -103,18 +103,19 @@ export class PacketLink implements AoeLink {
     this.clients = clientTable(info.name, () => performance.now());
     const bodyMostBytes = Math.max(sectorsPerFrame(info.mtuBytes) * SECTOR_BYTES, 2048);
     this.#pendingBytes = PENDING_BODY_AT + bodyMostBytes;
+    using opened = new DisposableStack();
     this.#fd = openPacketSocket();
-    try {
-      setBufferBytes(this.#fd, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES);
-      this.#ring = openPacketRing(this.#fd, info.mtuBytes, RING_LEAST_SLOTS);
-      this.#sender = openPacketSender(this.#fd, SENDER_CAPACITY, bodyMostBytes);
-      this.filterTargets();
-      ownSignals(this.#fd);
-      bindPacketSocket(this.#fd, info.index, ETHERTYPE_AOE);
-    } catch (error) {
-      libc.close(this.#fd);
-      throw error;
-    }
+    opened.defer(() => libc.close(this.#fd));
+    setBufferBytes(this.#fd, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES);
+    this.#ring = openPacketRing(this.#fd, info.mtuBytes, RING_LEAST_SLOTS);
+    opened.defer(() => this.#ring.close());
+    this.#sender = openPacketSender(this.#fd, SENDER_CAPACITY, bodyMostBytes);
+    opened.defer(() => this.#sender.close());
+    this.filterTargets();
+    ownSignals(this.#fd);
+    bindPacketSocket(this.#fd, info.index, ETHERTYPE_AOE);
+    // From here on `close` lets go of them.
+    opened.move();
     const memory = this.#sender.memory;
     this.#reply = { memory, headerAt: 0, bodyAt: 0, headerBytes: 0, bodyBytes: 0, lentAddress: 0 };
   }
@@ -133,7 +134,7 @@ export class PacketLink implements AoeLink {
       const headerBytes = Math.min(frame.length, 32);
       memory.bytes.set(frame.subarray(0, headerBytes), this.#sender.headerAt(i));
       memory.bytes.set(frame.subarray(headerBytes), this.#sender.bodyAt(i));
-      this.#push(headerBytes, 0, frame.length - headerBytes);
+      this.#sender.push(headerBytes, 0, frame.length - headerBytes);
     }
     this.flush();
   }
@@ -205,7 +206,11 @@ export class PacketLink implements AoeLink {
 
   #answer(target: AoeTarget, source: Mac, nowMs: number): void {
     const { memory, frameAt, frameBytes } = this.#ring;
-    if (this.#lent > 0 && this.#overtakesLent(target, memory.bytes, frameAt, frameBytes)) this.flush();
+    if (this.#lent > 0 && this.#overtakesLent(target, memory.bytes, frameAt, frameBytes)) {
+      this.flush();
+      // Finished requests may have taken the room there was. What is not taken is asked again.
+      if (this.#sender.count === SENDER_CAPACITY) return;
+    }
     const i = this.#sender.count;
     const reply = this.#reply;
     reply.headerAt = this.#sender.headerAt(i);
@@ -225,7 +230,7 @@ export class PacketLink implements AoeLink {
       this.#lentSector[i] = requestSector(memory.bytes, frameAt);
       this.#lentCount[i] = reply.bodyBytes / SECTOR_BYTES;
     }
-    this.#push(reply.headerBytes, reply.lentAddress, reply.bodyBytes);
+    this.#sender.push(reply.headerBytes, reply.lentAddress, reply.bodyBytes);
   }
 
   #clientOf(source: Mac, target: AoeTarget): Client {
@@ -254,10 +259,6 @@ export class PacketLink implements AoeLink {
     return false;
   }
 
-  #push(headerBytes: number, bodyAddress: number, bodyBytes: number): void {
-    this.#sender.push(headerBytes, bodyAddress, bodyBytes);
-  }
-
   /** Whether one more message can be queued, after sending some where that is needed. */
   #hasRoom(): boolean {
     if (this.#sender.count < SENDER_CAPACITY) return true;
@@ -274,7 +275,10 @@ export class PacketLink implements AoeLink {
       const before = this.#sender.count - this.#sender.first;
       const outcome = this.#sender.flush();
       this.options.counters.framesSent += before - (this.#sender.count - this.#sender.first);
-      if (outcome === BLOCKED) return;
+      if (outcome === BLOCKED) {
+        this.#settleLent();
+        return;
+      }
       if (outcome === FAULT) this.#readAgain(this.#sender.first);
       else if (outcome === REFUSED) this.#refused();
       if (outcome !== SENT) {
@@ -287,14 +291,37 @@ export class PacketLink implements AoeLink {
 
   /** Everything queued has left: what was lent or kept for it is free again. */
   #sent(): void {
-    if (this.#lent > 0) {
-      this.#lent = 0;
-      this.#lentTarget.fill(undefined);
-    }
+    if (this.#lent > 0) this.#forgetLent();
     if (this.#sending.length === 0) return;
     for (const pending of this.#sending) this.#pendingFree.push(pending);
     this.#sending.length = 0;
     this.options.onAnswered();
+  }
+
+  /**
+   * What a storage lent is good for this turn of the event loop only, and stays as it is only until the next write: a
+   * reply that has to wait gets a copy of its own, or is read anew.
+   */
+  #settleLent(): void {
+    if (this.#lent === 0) return;
+    const { memory } = this.#sender;
+    for (let i = this.#sender.count - 1; i >= this.#sender.first; i--) {
+      const target = this.#lentTarget[i];
+      if (target === undefined) continue;
+      const bodyAt = this.#sender.bodyAt(i);
+      if (target.storage.tryRead(this.#lentSector[i]!, this.#lentCount[i]!, memory, bodyAt) === OK) {
+        this.#sender.useOwnBody(i);
+      } else {
+        this.#readAgain(i);
+        this.#sender.withdraw(i);
+      }
+    }
+    this.#forgetLent();
+  }
+
+  #forgetLent(): void {
+    this.#lent = 0;
+    this.#lentTarget.fill(undefined);
   }
 
   /** A lent page could not be read by the kernel: the storage reads it the long way, and says what is wrong with it. */
@@ -343,7 +370,7 @@ export class PacketLink implements AoeLink {
       const i = this.#sender.count;
       if (i === SENDER_CAPACITY) break;
       memory.bytes.set(pending.memory.bytes.subarray(0, AT_ATA_DATA), this.#sender.headerAt(i));
-      this.#push(pending.headerBytes, pending.memory.address + PENDING_BODY_AT, pending.bodyBytes);
+      this.#sender.push(pending.headerBytes, pending.memory.address + PENDING_BODY_AT, pending.bodyBytes);
       this.#sending.push(pending);
       moved++;
     }

@@ -11,7 +11,7 @@
 import { mapFile, residentPages, unmap } from "../../../ffi/memory.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 const PAGE_SECTORS = PAGE_BYTES / SECTOR_BYTES;
 const WINDOW_BYTES = 2 ** 30;
 const WINDOW_SECTORS = WINDOW_BYTES / SECTOR_BYTES;

@@ -1,18 +1,7 @@
 /** Opens the file or device that a storage is kept in: created, locked, measured. Errors say what to do. */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsync,
-  fsyncSync,
-  ftruncate,
-  ftruncateSync,
-  openSync,
-  type Stats,
-} from "node:fs";
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, statSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
-import { promisify } from "node:util";
-import { deviceBytes, deviceLogicalBlockBytes, lockFile } from "../../../ffi/file.ts";
+import { deviceBytes, deviceLogicalBlockBytes, isDeviceReadOnly, lockFile } from "../../../ffi/file.ts";
 import { formatSize } from "../../base/size.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 
@@ -53,15 +42,16 @@ function orClose<T>(fd: number, use: () => T): T {
  * `sizeBytes` is more.
  */
 export function openFile(path: string, sizeBytes: number | undefined, readOnly: boolean): Medium {
+  // Looked at before it is opened, since opening a pipe would wait for its other end.
+  checkIsFile(path, statsOf(path));
   const fd = openOrCreate(path, sizeBytes, readOnly);
   return orClose(fd, () => {
     const stats = fstatSync(fd);
-    checkIsFile(path, stats);
-    if (!lockFile(fd, !readOnly)) {
-      throw new Error(`${path} is served by another process: stop that one, or serve another file`);
-    }
+    lock(fd, path, !readOnly);
     if (sizeBytes !== undefined && sizeBytes > stats.size && !readOnly) {
       setSize(fd, path, sizeBytes);
+      // Perhaps made by a server that died before the name was durable.
+      if (stats.size === 0) syncDirectory(dirname(path));
       const notice =
         stats.size === 0 ? undefined : `${path} grew from ${formatSize(stats.size)} to ${formatSize(sizeBytes)}`;
       return { kind: "file", path, fd, readOnly, sizeBytes, notice };
@@ -71,6 +61,16 @@ export function openFile(path: string, sizeBytes: number | undefined, readOnly: 
       throw new Error(`${path} is smaller than one sector of ${SECTOR_BYTES} bytes: give it a size`);
     return { kind: "file", path, fd, readOnly, sizeBytes: wholeBytes, notice: sizeNotice(path, stats.size, sizeBytes) };
   });
+}
+
+function lock(fd: number, path: string, exclusive: boolean): void {
+  let locked: boolean;
+  try {
+    locked = lockFile(fd, exclusive);
+  } catch (error) {
+    throw new Error(`${path} ${(error as Error).message}: serve a file on another filesystem`, { cause: error });
+  }
+  if (!locked) throw new Error(`${path} is served by another process: stop that one, or serve another file`);
 }
 
 function sizeNotice(path: string, actualBytes: number, configuredBytes: number | undefined): string | undefined {
@@ -96,8 +96,7 @@ function openOrCreate(path: string, sizeBytes: number | undefined, readOnly: boo
     const fd = openSync(path, mode | constants.O_CREAT | constants.O_EXCL, 0o600);
     return orClose(fd, () => {
       // Locked before it has a size, so that of two processes that start at once one creates and the other is refused.
-      if (!lockFile(fd, true))
-        throw new Error(`${path} is served by another process: stop that one, or serve another file`);
+      lock(fd, path, true);
       setSize(fd, path, sizeBytes);
       syncDirectory(dirname(path));
       return fd;
@@ -117,27 +116,30 @@ function setSize(fd: number, path: string, sizeBytes: number): void {
   }
 }
 
-/** Gives a file that is being served a larger size, durably. */
-export async function growFile(fd: number, path: string, sizeBytes: number): Promise<void> {
+/** Why a file could not be given a size. */
+export const sizeError = (path: string, sizeBytes: number, error: unknown): Error =>
+  new Error(`${path} could not be given ${formatSize(sizeBytes)}: ${(error as Error).message}`, { cause: error });
+
+/** What a path leads to, or undefined for nothing. */
+function statsOf(path: string): Stats | undefined {
   try {
-    await promisify(ftruncate)(fd, sizeBytes);
-    await promisify(fsync)(fd);
+    return statSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    throw sizeError(path, sizeBytes, error);
+    throw openError(path, error);
   }
 }
 
-const sizeError = (path: string, sizeBytes: number, error: unknown): Error =>
-  new Error(`${path} could not be given ${formatSize(sizeBytes)}: ${(error as Error).message}`, { cause: error });
-
-function checkIsFile(path: string, stats: Stats): void {
-  if (stats.isFile()) return;
+function checkIsFile(path: string, stats: Stats | undefined): void {
+  if (stats === undefined || stats.isFile()) return;
   if (stats.isBlockDevice()) throw new Error(`${path} is a block device: use backend = "device"`);
   throw new Error(`${path} is not a regular file`);
 }
 
 /** Opens a block device for exclusive use: one that is mounted, or used by another process that way, is refused. */
 export function openDevice(path: string, readOnly: boolean, direct: boolean): Medium {
+  const stats = statsOf(path);
+  if (stats === undefined) throw new Error(`${path}: there is no such device`);
+  if (!stats.isBlockDevice()) throw new Error(`${path} is not a block device: use backend = "file"`);
   const mode = readOnly ? constants.O_RDONLY : constants.O_RDWR;
   let fd: number;
   try {
@@ -149,7 +151,9 @@ export function openDevice(path: string, readOnly: boolean, direct: boolean): Me
     });
   }
   return orClose(fd, () => {
-    if (!fstatSync(fd).isBlockDevice()) throw new Error(`${path} is not a block device: use backend = "file"`);
+    if (!readOnly && isDeviceReadOnly(fd)) {
+      throw new Error(`${path} is a read-only device: set read_only = true to serve it so`);
+    }
     const sizeBytes = deviceBytes(fd);
     if (sizeBytes <= 0) throw new Error(`${path} has no size: is there a medium in it?`);
     const logicalBytes = deviceLogicalBlockBytes(fd);

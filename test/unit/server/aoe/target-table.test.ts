@@ -25,7 +25,7 @@ test("targets are found by shelf and slot, at the ends of both too, and nothing 
   ] as const;
   const targets = addresses.map(([shelf, slot]) => targetAt(shelf, slot));
   for (const target of targets) table.add(target);
-  addresses.forEach(([shelf, slot], i) => expect(table.find(shelf, slot)).toBe(targets[i]!));
+  addresses.forEach(([shelf, slot], i) => expect(table.find(shelf, slot)).toBe(targets[i]));
   for (const [shelf, slot] of [
     [0, 1],
     [0, 255],

@@ -1,0 +1,54 @@
+import { expect, test } from "bun:test";
+import { intervalSet } from "../../../../src/storage/cas/interval-set.ts";
+import { seededRandom, testSeed } from "../../../support/seeded-random.ts";
+
+test("intervals that touch become one", () => {
+  const set = intervalSet();
+  set.add(1, 3);
+  set.add(5, 7);
+  set.add(3, 5);
+  expect([...set.intervals()]).toEqual([[1, 7]]);
+});
+
+test("what is taken out of the middle leaves two", () => {
+  const set = intervalSet();
+  set.add(0, 10);
+  set.remove(4, 6);
+  expect([...set.intervals()]).toEqual([
+    [0, 4],
+    [6, 10],
+  ]);
+  expect([3, 4, 5, 6].map((value) => set.has(value))).toEqual([true, false, false, true]);
+});
+
+test("an empty interval changes nothing", () => {
+  const set = intervalSet();
+  set.add(3, 3);
+  set.add(0, 5);
+  set.remove(2, 2);
+  expect([...set.intervals()]).toEqual([[0, 5]]);
+});
+
+test(`random changes are those of a plain set, with the fewest intervals (seed ${testSeed})`, () => {
+  const random = seededRandom(testSeed);
+  const set = intervalSet();
+  const model = new Set<number>();
+  for (let step = 0; step < 3000; step++) {
+    const from = random.below(200);
+    const to = from + random.below(30);
+    const adds = random.below(2) === 0;
+    if (adds) set.add(from, to);
+    else set.remove(from, to);
+    for (let value = from; value < to; value++) {
+      if (adds) model.add(value);
+      else model.delete(value);
+    }
+    let runs = 0;
+    for (let value = 0; value < 240; value++) {
+      if (set.has(value) !== model.has(value))
+        expect([step, value, set.has(value)]).toEqual([step, value, model.has(value)]);
+      if (model.has(value) && !model.has(value - 1)) runs++;
+    }
+    expect(set.size).toBe(runs);
+  }
+});
