@@ -74,8 +74,12 @@ export function setVector(index: number, address: number, lengthBytes: number): 
 
 /** pwritev(2) of the first `count` pieces: the bytes written, which may be fewer, or the error number negated. */
 export function writeVectors(fd: number, count: number, offsetBytes: number): number {
-  const written = Number(libc.pwritev(fd, vectors.address, count, offsetBytes));
-  return written >= 0 ? written : -errno();
+  for (;;) {
+    const written = Number(libc.pwritev(fd, vectors.address, count, offsetBytes));
+    if (written >= 0) return written;
+    const reason = errno();
+    if (reason !== EINTR) return -reason;
+  }
 }
 
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */

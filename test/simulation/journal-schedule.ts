@@ -137,10 +137,13 @@ export class JournalRun {
       this.disk.losePowerAfter(Number.POSITIVE_INFINITY);
       this.disk.failingSyncs = 0;
       await this.#settle();
-      if (this.journal!.failure === undefined) {
-        await this.journal!.close();
+      const refusal: unknown = await this.journal!.close().catch((error: unknown) => error);
+      if (refusal === undefined) {
         this.model.durableSequence = this.model.lastSequence + 1;
         this.count("orderly ends");
+      } else {
+        this.#noteFailure(this.journal!);
+        if (!this.#syncFailed) throw refusal as Error;
       }
     }
     const killed = this.random.chance(0.3);

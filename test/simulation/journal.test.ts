@@ -1,6 +1,6 @@
 /**
  * The journal against crashes and damage, by seed: 200 seeds of each, or 2,000 where VOE_TEST_FULL=1 is set. A failure
- * names its seed; VOE_SEED=<seed> runs that one alone.
+ * names its seed; VOE_TEST_SEED=<seed> runs that one alone.
  */
 import { describe, expect, test } from "bun:test";
 import { allocateMemory } from "../../ffi/memory.ts";
@@ -15,7 +15,7 @@ import { runDamage } from "./journal-damage.ts";
 import { DIRECTORY, runCrashes, type Tally } from "./journal-schedule.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 
-const only = process.env["VOE_SEED"];
+const only = process.env["VOE_TEST_SEED"];
 const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 200;
 const seeds = only === undefined ? Array.from({ length: seedCount }, (_, index) => index + 1) : [Number(only)];
 const TIMEOUT_MS = 120_000;
@@ -24,7 +24,7 @@ async function runSeeds(run: (seed: number, tally: Tally) => Promise<void>): Pro
   const tally: Tally = {};
   for (const seed of seeds) {
     await run(seed, tally).catch((error: unknown) => {
-      throw new Error(`seed ${seed} (VOE_SEED=${seed} runs it alone): ${String(error)}`, { cause: error });
+      throw new Error(`seed ${seed} (VOE_TEST_SEED=${seed} runs it alone): ${String(error)}`, { cause: error });
     });
   }
   return tally;

@@ -275,12 +275,14 @@ async function cutTail(
   unwanted: readonly FoundSegment[],
   kept: readonly FoundSegment[],
 ): Promise<void> {
+  // After a kill the names that are seen, and those that are not, need not be durable: an older segment must not go
+  // before the newer ones are there to stay.
+  await disk.syncDirectory(directory);
   for (const { file } of unwanted) {
     disk.remove(file.path);
     await file.close();
   }
-  // Also without a cut: a crash while the journal was opened before may have left names that are not yet durable.
-  await disk.syncDirectory(directory);
+  if (unwanted.length > 0) await disk.syncDirectory(directory);
   for (const { file, sizeBytes, endBytes } of kept) {
     if (sizeBytes === endBytes) continue;
     file.truncate(endBytes);

@@ -2,10 +2,10 @@ import { afterAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { realDisk } from "../../../src/storage/cas/real-disk.ts";
-import { SimulatedDisk } from "../../simulation/simulated-disk.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
-import { diskContract } from "./suite.ts";
+import { realDisk } from "../../src/storage/cas/real-disk.ts";
+import { SimulatedDisk } from "../simulation/simulated-disk.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+import { diskContract } from "./disk.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "voe-disk-"));
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -1,9 +1,9 @@
 /** What every `Disk` does, whatever is under it. */
 import { expect, test } from "bun:test";
-import { EAGAIN, EEXIST, ENOENT, SystemError } from "../../../ffi/libc.ts";
-import { allocateMemory } from "../../../ffi/memory.ts";
-import type { Memory } from "../../../src/base/memory.ts";
-import { type Disk, type DiskFile, RangeList } from "../../../src/storage/cas/disk.ts";
+import { EAGAIN, EEXIST, ENOENT, SystemError } from "../../ffi/libc.ts";
+import { allocateMemory } from "../../ffi/memory.ts";
+import type { Memory } from "../../src/base/memory.ts";
+import { type Disk, type DiskFile, RangeList } from "../../src/storage/cas/disk.ts";
 
 const memory = allocateMemory(3 * 4096);
 const target = allocateMemory(3 * 4096);
