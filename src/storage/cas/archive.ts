@@ -308,7 +308,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   for (const entry of made) await publish(entry, entry.tree.committedRoot, journal.nextSequence - 1);
 
   const watch = setInterval(() => {
-    if (closing || running !== undefined || journal!.sizeBytes < options.journalCheckpointBytes) return;
+    if (closing || running !== undefined || opened.journal.sizeBytes < options.journalCheckpointBytes) return;
     checkpoint().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
   }, 100);
   watch.unref();
@@ -327,7 +327,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       await next?.catch(() => {});
       for (const { volume } of served.values()) await volume.close();
       await checkpoint();
-      await journal!.close();
+      await opened.journal.close();
       await index.close();
       await blocks.close();
     },

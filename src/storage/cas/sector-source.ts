@@ -120,13 +120,13 @@ export async function readSectors(
 ): Promise<StorageStatus> {
   const blockSectors = source.blocks.blockBytes / SECTOR_BYTES;
   // All of them begin before anything else happens: a place of the journal, and what the tree says, hold from now on.
-  const parts: (StorageStatus | Promise<StorageStatus>)[] = [];
+  const parts: Promise<StorageStatus>[] = [];
   for (let done = 0; done < count;) {
     const next = sector + done;
     const place = placeOf(next);
     const run = runLength(placeOf, next, count - done, blockSectors);
     const to = at + done * SECTOR_BYTES;
-    if (place === ZERO) parts.push(zero(target, to, run));
+    if (place === ZERO) zero(target, to, run);
     else if (place === CLEAN) parts.push(readBlock(source, next, run, target, to));
     else parts.push(readRecord(source, place, run, target, to));
     done += run;

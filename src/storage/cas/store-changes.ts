@@ -16,6 +16,7 @@ const CHUNK_BLOCKS = 4096;
 export async function storeChanges(source: SectorSource, changes: DirtyBlocks): Promise<Uint8Array> {
   const { tree, blocks } = source;
   const slice = new Slice();
+  const placeOf = (sector: number): number => changes.placeOf(sector);
   for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
   const changed = Float64Array.from(changes.blocks()).sort();
   const memory = allocateMemory(blocks.blockBytes);
@@ -29,8 +30,8 @@ export async function storeChanges(source: SectorSource, changes: DirtyBlocks): 
       const hashes = new Uint8Array(chunk.length * HASH_BYTES);
       for (let i = 0; i < chunk.length; i++) {
         const sector = chunk[i]! * blockSectors;
-        let status: StorageStatus = tryReadSectors(source, changes.placeOf, sector, blockSectors, memory, 0, scratch);
-        if (status === LATER) status = await readSectors(source, changes.placeOf, sector, blockSectors, memory, 0);
+        let status: StorageStatus = tryReadSectors(source, placeOf, sector, blockSectors, memory, 0, scratch);
+        if (status === LATER) status = await readSectors(source, placeOf, sector, blockSectors, memory, 0);
         if (status !== OK)
           throw new Error(`block ${chunk[i]} (sector ${sector}) cannot be read, so it cannot be stored`);
         // A block of zeros is a hole, which the zero hash stands for.
