@@ -176,6 +176,8 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
     const opened = place.disk.open(path);
     try {
       await load(opened);
+      // What a process that was killed wrote may be in the page cache alone, and counts as durable from here on.
+      await opened.sync();
       file = writtenFile(place, opened);
     } catch (error) {
       closeFile(opened);
