@@ -14,8 +14,6 @@ import { TargetTable } from "./target-table.ts";
 
 /** How long the loop looks for another request before it sleeps: being woken costs a lone request about 8 us. */
 const SPIN_MS = 0.03;
-/** The same while a storage works: its answer comes through the event loop, which must not be kept from it. */
-const WAITING_SPIN_MS = 0.005;
 /** How long requests are taken before timers, other sockets and finished syncs get their turn. */
 const TURN_MS = 0.25;
 /** How often the loop looks whether it slept through something. */
@@ -127,7 +125,7 @@ export function openAoeServer(
           schedule();
           return;
         }
-      } else if ((rounds & 15) === 0 && performance.now() - lastMs > (waiting ? WAITING_SPIN_MS : SPIN_MS)) {
+      } else if (waiting || ((rounds & 15) === 0 && performance.now() - lastMs > SPIN_MS)) {
         break;
       }
     }
