@@ -287,11 +287,12 @@ export class JournalRun {
     );
     if (readable.length === 0) return;
     const { place, payload, sequence } = this.random.pick(readable);
-    const skip = this.random.below(payload.length / SECTOR_BYTES) * SECTOR_BYTES;
+    const skipped = this.random.below(payload.length / SECTOR_BYTES);
+    const skip = skipped * SECTOR_BYTES;
     const lengthBytes = payload.length - skip - this.random.below(SECTOR_BYTES);
     target.bytes.fill(0xee, 0, lengthBytes);
-    let status = this.journal!.tryRead(place, skip, lengthBytes, target, 0);
-    if (status === LATER) status = await this.journal!.read(place, skip, lengthBytes, target, 0);
+    let status = this.journal!.tryRead(place + skipped, lengthBytes, target, 0);
+    if (status === LATER) status = await this.journal!.read(place + skipped, lengthBytes, target, 0);
     const same = Buffer.compare(target.bytes.subarray(0, lengthBytes), payload.subarray(skip, skip + lengthBytes));
     if (status !== OK || same !== 0) throw new Error(`record ${sequence} reads differently, status ${status}`);
     this.count("reads");
