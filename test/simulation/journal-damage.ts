@@ -55,7 +55,7 @@ export async function runDamage(seed: number, tally: Tally): Promise<void> {
   const found: ModelRecord[] = [];
   const before = await contents(run);
   try {
-    await openJournal(run.disk, DIRECTORY, run.options(), (record) => found.push(copyOf(record)));
+    await openJournal(run.disk.session(), DIRECTORY, run.options(), (record) => found.push(copyOf(record)));
   } catch (error) {
     if (!(error instanceof JournalCorruption)) throw error;
     if (first === undefined) throw new Error("what is not needed is no reason to refuse a journal", { cause: error });

@@ -76,7 +76,7 @@ export class JournalRun {
       if (attempt < 5 && this.random.chance(0.5)) this.disk.losePowerAfter(this.random.below(30));
       if (attempt < 3 && this.random.chance(0.1)) this.disk.failingSyncs = 1;
       try {
-        const { journal } = await openJournal(this.disk, DIRECTORY, this.options(), (record) => {
+        const { journal } = await openJournal(this.disk.session(), DIRECTORY, this.options(), (record) => {
           found.push(copyOf(record));
         });
         this.disk.losePowerAfter(Number.POSITIVE_INFINITY);

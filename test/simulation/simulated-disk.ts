@@ -90,6 +90,27 @@ export class SimulatedDisk implements Disk {
     this.#revive();
   }
 
+  /**
+   * The disk as the present process has it: dead after the next crash or restart. What still runs of a process that was
+   * ended must not reach the disk of the next one.
+   */
+  session(): Disk {
+    const life = this.#life;
+    const alive = (): this => {
+      if (life !== this.#life) throw new PowerLoss();
+      return this;
+    };
+    return {
+      open: (path) => alive().open(path),
+      create: (path) => alive().create(path),
+      makeDirectory: (path) => alive().makeDirectory(path),
+      list: async (path) => alive().list(path),
+      remove: (path) => alive().remove(path),
+      rename: (from, to) => alive().rename(from, to),
+      syncDirectory: async (path) => alive().syncDirectory(path),
+    };
+  }
+
   /** Flips a bit of a file, on the medium and in the cache. */
   flipBit(path: string, offsetBytes: number, bit: number): void {
     this.#file(path, "flipBit").flipBit(offsetBytes, bit);
