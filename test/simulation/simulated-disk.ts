@@ -37,6 +37,8 @@ export class SimulatedDisk implements Disk {
   callCount = 0;
   /** Syncs, of files and directories, that are to fail from now on. */
   failingSyncs = 0;
+  /** Syncs that have failed so far, whether or not anybody has heard of it. */
+  failedSyncCount = 0;
   #callsLeft = Number.POSITIVE_INFINITY;
   #off = false;
   #life = 0;
@@ -223,6 +225,7 @@ export class SimulatedDisk implements Disk {
   syncFails(): boolean {
     if (this.failingSyncs === 0) return false;
     this.failingSyncs--;
+    this.failedSyncCount++;
     return true;
   }
 
