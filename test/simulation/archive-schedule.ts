@@ -101,7 +101,7 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
   let alive = 0;
   const open = (life: number): Promise<Archive> =>
     openArchive({
-      disk,
+      disk: disk.session(),
       stateDirectory: STATE,
       blobs: mortal(createMemoryStore(contents), () => alive === life),
       hasher,

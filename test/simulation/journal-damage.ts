@@ -5,7 +5,7 @@
  */
 import { segmentHeader, parseSegmentName, recordHeader, padded, getU64 } from "../../src/storage/cas/journal-format.ts";
 import { JournalCorruption } from "../../src/storage/cas/journal-corruption.ts";
-import { offsetOf } from "../../src/storage/cas/journal-segment.ts";
+import { payloadOffsetOf } from "../../src/storage/cas/journal-segment.ts";
 import { openJournal } from "../../src/storage/cas/open-journal.ts";
 import { copyOf, type ModelRecord } from "./journal-model.ts";
 import { DIRECTORY, JournalRun, type Tally } from "./journal-schedule.ts";
@@ -55,7 +55,7 @@ export async function runDamage(seed: number, tally: Tally): Promise<void> {
   const found: ModelRecord[] = [];
   const before = await contents(run);
   try {
-    await openJournal(run.disk, DIRECTORY, run.options(), (record) => found.push(copyOf(record)));
+    await openJournal(run.disk.session(), DIRECTORY, run.options(), (record) => found.push(copyOf(record)));
   } catch (error) {
     if (!(error instanceof JournalCorruption)) throw error;
     if (first === undefined) throw new Error("what is not needed is no reason to refuse a journal", { cause: error });
@@ -92,7 +92,7 @@ function placeRecords(run: JournalRun, files: Awaited<ReturnType<typeof segmentF
     const file = files.findLast(({ firstSequence }) => firstSequence <= record.sequence);
     if (file === undefined) return [];
     const view = views.get(file.path)!;
-    const offsetBytes = offsetOf(record.place) - recordHeader.bytes;
+    const offsetBytes = payloadOffsetOf(record.place) - recordHeader.bytes;
     // Of a segment that was released.
     if (offsetBytes + recordHeader.bytes > view.byteLength) return [];
     if (getU64(view, offsetBytes + recordHeader.sequence) !== record.sequence) return [];

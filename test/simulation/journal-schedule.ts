@@ -71,12 +71,13 @@ export class JournalRun {
   /** Opens the journal, through power cuts and kills while it does, and checks what it found. */
   async recover(everything: boolean): Promise<void> {
     let all = everything;
+    const { failedSyncCount } = this.disk;
     for (let attempt = 0; ; attempt++) {
       const found: ModelRecord[] = [];
       if (attempt < 5 && this.random.chance(0.5)) this.disk.losePowerAfter(this.random.below(30));
       if (attempt < 3 && this.random.chance(0.1)) this.disk.failingSyncs = 1;
       try {
-        const { journal } = await openJournal(this.disk, DIRECTORY, this.options(), (record) => {
+        const { journal } = await openJournal(this.disk.session(), DIRECTORY, this.options(), (record) => {
           found.push(copyOf(record));
         });
         this.disk.losePowerAfter(Number.POSITIVE_INFINITY);
@@ -93,7 +94,7 @@ export class JournalRun {
         if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
         else if (error instanceof PowerLoss) this.count("crashes during recovery");
         else throw error;
-        if (error instanceof SystemError) all = false;
+        if (this.disk.failedSyncCount !== failedSyncCount) all = false;
         if (this.random.chance(0.5)) {
           this.disk.crash();
           all = false;
@@ -107,6 +108,7 @@ export class JournalRun {
   /** One life: some operations, and an end. Returns whether everything accepted must be found again. */
   async live(): Promise<boolean> {
     const operations = this.random.below(60);
+    const { failedSyncCount } = this.disk;
     this.#syncFailed = false;
     this.disk.waitChance = this.random.pick([0, 0.3]);
     if (this.random.chance(0.6)) this.disk.losePowerAfter(this.random.below(150));
@@ -118,7 +120,7 @@ export class JournalRun {
       if (!(error instanceof PowerLoss)) throw error;
       cut = true;
     }
-    return await this.#end(cut);
+    return await this.#end(cut, failedSyncCount);
   }
 
   /** A life without faults that ends with everything durable, and the journal closed or not. */
@@ -131,7 +133,7 @@ export class JournalRun {
     this.model.durableSequence = this.model.lastSequence + 1;
   }
 
-  async #end(cut: boolean): Promise<boolean> {
+  async #end(cut: boolean, failedSyncCount: number): Promise<boolean> {
     this.disk.roomBytes = Number.POSITIVE_INFINITY;
     if (!cut && !this.disk.isOff && !this.#syncFailed && this.random.chance(0.3)) {
       this.disk.losePowerAfter(Number.POSITIVE_INFINITY);
@@ -152,7 +154,7 @@ export class JournalRun {
     this.count(killed ? "kills" : "power cuts");
     await this.#settle();
     this.#noteFailure(this.journal!);
-    return killed && !this.#syncFailed;
+    return killed && this.disk.failedSyncCount === failedSyncCount;
   }
 
   /** Waits for everything under way; throws the first failure that is none of the simulated ones. */
@@ -287,11 +289,12 @@ export class JournalRun {
     );
     if (readable.length === 0) return;
     const { place, payload, sequence } = this.random.pick(readable);
-    const skip = this.random.below(payload.length / SECTOR_BYTES) * SECTOR_BYTES;
+    const skipped = this.random.below(payload.length / SECTOR_BYTES);
+    const skip = skipped * SECTOR_BYTES;
     const lengthBytes = payload.length - skip - this.random.below(SECTOR_BYTES);
     target.bytes.fill(0xee, 0, lengthBytes);
-    let status = this.journal!.tryRead(place, skip, lengthBytes, target, 0);
-    if (status === LATER) status = await this.journal!.read(place, skip, lengthBytes, target, 0);
+    let status = this.journal!.tryRead(place + skipped, lengthBytes, target, 0);
+    if (status === LATER) status = await this.journal!.read(place + skipped, lengthBytes, target, 0);
     const same = Buffer.compare(target.bytes.subarray(0, lengthBytes), payload.subarray(skip, skip + lengthBytes));
     if (status !== OK || same !== 0) throw new Error(`record ${sequence} reads differently, status ${status}`);
     this.count("reads");

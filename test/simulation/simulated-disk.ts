@@ -37,6 +37,8 @@ export class SimulatedDisk implements Disk {
   callCount = 0;
   /** Syncs, of files and directories, that are to fail from now on. */
   failingSyncs = 0;
+  /** Syncs that have failed so far, whether or not anybody has heard of it. */
+  failedSyncCount = 0;
   #callsLeft = Number.POSITIVE_INFINITY;
   #off = false;
   #life = 0;
@@ -88,6 +90,27 @@ export class SimulatedDisk implements Disk {
     }
     this.#die();
     this.#revive();
+  }
+
+  /**
+   * The disk as the present process has it: dead after the next crash or restart. What still runs of a process that was
+   * ended must not reach the disk of the next one.
+   */
+  session(): Disk {
+    const life = this.#life;
+    const alive = (): this => {
+      if (life !== this.#life) throw new PowerLoss();
+      return this;
+    };
+    return {
+      open: (path) => alive().open(path),
+      create: (path) => alive().create(path),
+      makeDirectory: (path) => alive().makeDirectory(path),
+      list: async (path) => alive().list(path),
+      remove: (path) => alive().remove(path),
+      rename: (from, to) => alive().rename(from, to),
+      syncDirectory: async (path) => alive().syncDirectory(path),
+    };
   }
 
   /** Flips a bit of a file, on the medium and in the cache. */
@@ -202,6 +225,7 @@ export class SimulatedDisk implements Disk {
   syncFails(): boolean {
     if (this.failingSyncs === 0) return false;
     this.failingSyncs--;
+    this.failedSyncCount++;
     return true;
   }
 

@@ -8,6 +8,7 @@ import type { Hasher } from "../../base/hash.ts";
 import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES, type BlockStorage } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
+import { readCheckpointFile, writeCheckpointFile } from "./checkpoint-file.ts";
 import type { Disk } from "./disk.ts";
 import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
 import { eventLoopTurn } from "./index/run-file.ts";
@@ -172,13 +173,17 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     }
     if (changed.length === 0) return;
     journal!.rotate();
+    // A root must not say that it covers records which power loss could still take away, and others after them.
+    await journal!.sync();
     for (const entry of changed) {
       const root = await entry.volume.store();
       await publish(entry, root, entry.frozenSequence);
       entry.frozenSequence = -1;
       entry.volume.thaw();
     }
-    await journal!.release(Math.min(...[...served.values()].map((entry) => entry.coveredSequence)) + 1);
+    const fromSequence = Math.min(...[...served.values()].map((entry) => entry.coveredSequence)) + 1;
+    await writeCheckpointFile(disk, stateDirectory, { journalId: journal!.id, fromSequence });
+    await journal!.release(fromSequence);
   };
 
   const checkpoint = (): Promise<void> => {
@@ -283,12 +288,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
 
   const directory = join(stateDirectory, "journal");
   disk.makeDirectory(directory);
+  const expected = await readCheckpointFile(disk, stateDirectory);
   const opened = await openJournal(
     disk,
     directory,
     {
       limitBytes: options.journalLimitBytes,
       ...(options.journalSegmentBytes === undefined ? {} : { segmentBytes: options.journalSegmentBytes }),
+      ...(expected === undefined ? {} : { expected }),
       random: options.random,
       report,
     },

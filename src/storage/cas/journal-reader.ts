@@ -11,7 +11,7 @@ import {
   recordHeader,
   sequenceOf,
 } from "./journal-format.ts";
-import type { Segment } from "./journal-segment.ts";
+import { payloadOffsetOf, type Segment, skipOf } from "./journal-segment.ts";
 
 const HEADER_BYTES = recordHeader.bytes;
 const RECORD_MOST_BYTES = HEADER_BYTES + PAYLOAD_MOST_BYTES;
@@ -23,19 +23,19 @@ const scratch = allocateMemory(RECORD_MOST_BYTES);
 const spare: Memory[] = [];
 
 /**
- * Copies `lengthBytes` from byte `skipBytes` of the payload at `offsetBytes`, where that does not have to wait:
- * OK, LATER, or MEDIUM_ERROR, which was reported.
+ * Copies `lengthBytes` from the sector at `place` on, where that does not have to wait: OK, LATER, or MEDIUM_ERROR,
+ * which was reported.
  */
 export function tryReadPayload(
   segment: Segment,
-  offsetBytes: number,
-  skipBytes: number,
+  place: number,
   lengthBytes: number,
   target: Memory,
   at: number,
   report: Report,
 ): StorageStatus {
-  const start = offsetBytes - HEADER_BYTES;
+  const start = payloadOffsetOf(place) - HEADER_BYTES;
+  const skipBytes = skipOf(place);
   // Mostly the end of what is asked for is the end of the record, and one call reads it all.
   let haveBytes = HEADER_BYTES + skipBytes + lengthBytes;
   const first = segment.file.tryRead(scratch, 0, haveBytes, start);
@@ -54,14 +54,14 @@ export function tryReadPayload(
 /** The same, off the event loop. `target` must stay allocated until then. */
 export async function readPayload(
   segment: Segment,
-  offsetBytes: number,
-  skipBytes: number,
+  place: number,
   lengthBytes: number,
   target: Memory,
   at: number,
   report: Report,
 ): Promise<StorageStatus> {
-  const start = offsetBytes - HEADER_BYTES;
+  const start = payloadOffsetOf(place) - HEADER_BYTES;
+  const skipBytes = skipOf(place);
   const memory = spare.pop() ?? allocateMemory(RECORD_MOST_BYTES);
   try {
     let haveBytes = HEADER_BYTES + skipBytes + lengthBytes;

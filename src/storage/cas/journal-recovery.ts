@@ -23,7 +23,7 @@ import {
   sequenceOf,
   UNIT_BYTES,
 } from "./journal-format.ts";
-import { SEGMENT_MOST_BYTES } from "./journal-segment.ts";
+import { placeIn } from "./journal-segment.ts";
 
 /** A record as recovery tells it. The object is one for all records and the payload holds during the call only. */
 export interface JournalRecord {
@@ -33,7 +33,7 @@ export interface JournalRecord {
   firstSector: number;
   sectorCount: number;
   sequence: number;
-  /** Place of the payload: what `Journal.tryRead` takes. */
+  /** Place of the first sector, as `Journal.tryRead` takes it; the next sector's is one more. */
   place: number;
   payload: Memory;
   payloadAt: number;
@@ -136,7 +136,8 @@ async function replaySegments(
       const at = await window.show(segment.file, offset, RECORD_MOST_BYTES, segment.sizeBytes);
       const what = findFault(window.memory, at, segment, offset, nextSequence);
       if (what !== undefined) return stop(offset, what, index + 1);
-      describe(record, at, segmentPlace(index, offset));
+      // The segments are numbered from 1 on, as those of the journal will be that is opened with them.
+      describe(record, at, placeIn(index + 1, offset + recordHeader.bytes));
       replay(record);
       recordCount++;
       nextSequence++;
@@ -149,10 +150,6 @@ async function replaySegments(
   }
   return { intactCount: found.length, nextSequence, endSequence, recordCount, damage: undefined, claim: undefined };
 }
-
-/** Places of a recovered journal: its segments are numbered from 1 on in their order. */
-const segmentPlace = (index: number, offsetBytes: number): number =>
-  (index + 1) * SEGMENT_MOST_BYTES + offsetBytes + recordHeader.bytes;
 
 /** Why the bytes at `at` are not the record that belongs there, or undefined where they are. */
 function findFault(

@@ -3,10 +3,22 @@ import { join } from "node:path";
 import { ENOSPC, SystemError } from "../../../ffi/libc.ts";
 import { allocateMemory } from "../../../ffi/memory.ts";
 import type { Disk, DiskFile } from "./disk.ts";
-import { encodeSegmentHeader, segmentHeader, segmentKey, segmentName, type SegmentFields } from "./journal-format.ts";
+import { SECTOR_BYTES } from "../block-storage.ts";
+import {
+  encodeSegmentHeader,
+  PAYLOAD_MOST_BYTES,
+  segmentHeader,
+  segmentKey,
+  segmentName,
+  type SegmentFields,
+  UNIT_BYTES,
+} from "./journal-format.ts";
 
-/** Largest configurable size of a segment: a place has 30 bits for the offset in it. */
-export const SEGMENT_MOST_BYTES = 2 ** 30;
+/** Largest configurable size of a segment: a place has 23 bits for the offset in it, in units of 64 bytes. */
+export const SEGMENT_MOST_BYTES = 2 ** 29;
+
+const SECTORS_MOST = PAYLOAD_MOST_BYTES / SECTOR_BYTES;
+const ORDINAL_STEP = (SEGMENT_MOST_BYTES / UNIT_BYTES) * SECTORS_MOST;
 
 export interface Segment {
   /** Number of the segment in this process, from 1 on. */
@@ -26,13 +38,19 @@ export interface Segment {
 }
 
 /**
- * A place in the journal is one number: the segment's ordinal in the high bits, the offset in bytes in the low 30.
- * Places hold while the process lives and the segment is not released; a payload's sectors follow each other.
+ * A place in the journal is one number, at least 1: the segment's ordinal, 23 bits for the offset of a record's payload
+ * in units of 64 bytes, and 7 bits for a sector of that payload. So the places of a record's sectors go up by 1, and
+ * each of them tells where the record is that it is verified with. Places hold while the process lives and the segment
+ * is not released.
  */
-export const placeIn = (segment: Segment, offsetBytes: number): number =>
-  segment.ordinal * SEGMENT_MOST_BYTES + offsetBytes;
-export const ordinalOf = (place: number): number => Math.floor(place / SEGMENT_MOST_BYTES);
-export const offsetOf = (place: number): number => place % SEGMENT_MOST_BYTES;
+export const placeIn = (ordinal: number, payloadAt: number): number =>
+  ordinal * ORDINAL_STEP + (payloadAt / UNIT_BYTES) * SECTORS_MOST;
+export const ordinalOf = (place: number): number => Math.floor(place / ORDINAL_STEP);
+/** Offset in the segment of the payload that a place lies in. */
+export const payloadOffsetOf = (place: number): number =>
+  Math.floor((place % ORDINAL_STEP) / SECTORS_MOST) * UNIT_BYTES;
+/** Offset in that payload of the sector at a place. */
+export const skipOf = (place: number): number => (place % SECTORS_MOST) * SECTOR_BYTES;
 
 export const isEmpty = (segment: Segment): boolean => segment.endBytes === segmentHeader.bytes;
 

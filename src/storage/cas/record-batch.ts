@@ -16,6 +16,7 @@ import {
   sealRecordHeader,
   WRITE,
 } from "./journal-format.ts";
+import { placeIn } from "./journal-segment.ts";
 
 /** Most records of one batch: that of frames which are received at once. */
 export const BATCH_MOST_RECORDS = 64;
@@ -100,15 +101,15 @@ export class RecordBatch {
     this.#recordBytes[this.count++] = recordHeader.bytes + payloadBytes + paddingBytes;
   }
 
-  /** Says where the records will lie: from `offsetBytes` of the segment with this key, numbered from `sequence` on. */
-  seal(key: Uint8Array, firstPlace: number, offsetBytes: number, sequence: number, durableSequence: number): void {
+  /** Says where the records will lie: from `offsetBytes` of this segment, numbered from `sequence` on. */
+  seal(key: Uint8Array, ordinal: number, offsetBytes: number, sequence: number, durableSequence: number): void {
     this.#firstSequence = sequence;
     let doneBytes = 0;
     for (let index = 0; index < this.count; index++) {
       const offset = offsetBytes + doneBytes;
       const hashed = this.#hashed[index]!;
       sealRecordHeader(this.#slots, index * SLOT_BYTES, hashed, key, offset, sequence + index, durableSequence);
-      this.#places[index] = firstPlace + doneBytes + recordHeader.bytes;
+      this.#places[index] = placeIn(ordinal, offset + recordHeader.bytes);
       doneBytes += this.#recordBytes[index]!;
     }
   }
@@ -126,7 +127,7 @@ export class RecordBatch {
     return wholeBytes;
   }
 
-  /** Place of an accepted record's payload: what `Journal.tryRead` takes. */
+  /** Place of an accepted record's first sector, as `Journal.tryRead` takes it; the next sector's is one more. */
   placeOf(index: number): number {
     return this.#places[index]!;
   }

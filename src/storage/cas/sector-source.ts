@@ -11,14 +11,8 @@ import type { Journal } from "./journal.ts";
 import { HASH_BYTES } from "./tree/shape.ts";
 import { HOLE, type VolumeTree } from "./tree/volume-tree.ts";
 
-/**
- * Sectors of a record, at most, and what a sector's place is made of: twice the record's place, which is a multiple of
- * 64, and the sector's number in the record.
- */
+/** Most sectors of a record. The places of a record's sectors follow on each other, and the first is a multiple of it. */
 export const RECORD_SECTORS = 128;
-
-/** The place, as the dirty blocks keep it, of the first sector of a record. */
-export const firstSectorPlace = (recordPlace: number): number => recordPlace * 2;
 
 export interface SectorSource {
   readonly journal: Journal;
@@ -73,15 +67,12 @@ export function tryReadSectors(
         ? zero(target, to, run)
         : place === CLEAN
           ? tryReadBlock(source, next, run, target, to, scratch)
-          : source.journal.tryRead(recordPlaceOf(place), skipBytesOf(place), run * SECTOR_BYTES, target, to);
+          : source.journal.tryRead(place, run * SECTOR_BYTES, target, to);
     if (status !== OK) return status;
     done += run;
   }
   return OK;
 }
-
-const skipBytesOf = (place: number): number => (place % RECORD_SECTORS) * SECTOR_BYTES;
-const recordPlaceOf = (place: number): number => (place - (place % RECORD_SECTORS)) / 2;
 
 function tryReadBlock(
   { tree, blocks }: SectorSource,
@@ -143,7 +134,7 @@ async function readRecord(
   at: number,
 ): Promise<StorageStatus> {
   try {
-    return await journal.read(recordPlaceOf(place), skipBytesOf(place), count * SECTOR_BYTES, target, at);
+    return await journal.read(place, count * SECTOR_BYTES, target, at);
   } catch (error) {
     report("journal:read", (error as Error).message);
     return MEDIUM_ERROR;

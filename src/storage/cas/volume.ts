@@ -23,7 +23,7 @@ import { tell } from "../tell.ts";
 import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
 import { FULL } from "./journal.ts";
 import { RecordBatch } from "./record-batch.ts";
-import { firstSectorPlace, readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
+import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { storeChanges } from "./store-changes.ts";
 
 /** Most sectors of one discard record. */
@@ -102,7 +102,7 @@ export function openVolume(options: VolumeOptions): Volume {
       batch.addWrite(id, sector + done, part, source, at + done * SECTOR_BYTES);
       const status = options.journal.append(batch);
       if (status !== OK) return status;
-      dirty.write(sector + done, part, firstSectorPlace(batch.placeOf(0)), 1);
+      dirty.write(sector + done, part, batch.placeOf(0), 1);
       done += part;
     }
     return OK;
@@ -248,7 +248,7 @@ export function openVolume(options: VolumeOptions): Volume {
       );
     },
     onResize: (listener) => void resizeListeners.push(listener),
-    replayWrite: (sector, count, recordPlace) => dirty.write(sector, count, firstSectorPlace(recordPlace), 1),
+    replayWrite: (sector, count, recordPlace) => dirty.write(sector, count, recordPlace, 1),
     replayDiscard: (sector, count) => dirty.discard(sector, count),
     freeze() {
       if (frozen !== undefined) return true;

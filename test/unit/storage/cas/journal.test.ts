@@ -6,7 +6,7 @@ import { allocateMemory } from "../../../../ffi/memory.ts";
 import { LATER, MEDIUM_ERROR, NO_SPACE, OK } from "../../../../src/storage/block-storage.ts";
 import { DISCARD, MARKER, PAYLOAD_MOST_BYTES, WRITE } from "../../../../src/storage/cas/journal-format.ts";
 import type { JournalRecord } from "../../../../src/storage/cas/journal-recovery.ts";
-import { offsetOf } from "../../../../src/storage/cas/journal-segment.ts";
+import { payloadOffsetOf } from "../../../../src/storage/cas/journal-segment.ts";
 import { FULL, type Journal } from "../../../../src/storage/cas/journal.ts";
 import { openJournal, type OpenOptions } from "../../../../src/storage/cas/open-journal.ts";
 import { realDisk } from "../../../../src/storage/cas/real-disk.ts";
@@ -60,7 +60,7 @@ test("on the real disk records of every kind come back as they were appended, an
   batch.addMarker(9, source, 2048, 13);
   expect(journal.append(batch)).toBe(OK);
   const firstSequence = batch.sequenceOf(0);
-  expect(journal.tryRead(batch.placeOf(0), 512, 512, target, 100)).toBe(OK);
+  expect(journal.tryRead(batch.placeOf(0) + 1, 512, target, 100)).toBe(OK);
   expect(target.bytes.subarray(100, 612).every((byte) => byte === 0x55)).toBe(true);
   await journal.close();
 
@@ -79,8 +79,8 @@ test("on the real disk records of every kind come back as they were appended, an
   expect(records.map(({ sequence }) => sequence - firstSequence)).toEqual([0, 1, 2]);
   expect(records[2]!.text).toBe("checkpoint 12");
   expect(again.journal.nextSequence).toBeGreaterThan(journal.nextSequence);
-  expect(again.journal.tryRead(records[0]!.place, 0, 1024, target, 0)).toBe(OK);
-  expect(await again.journal.read(records[0]!.place, 1000, 24, target, 0)).toBe(OK);
+  expect(again.journal.tryRead(records[0]!.place, 1024, target, 0)).toBe(OK);
+  expect(await again.journal.read(records[0]!.place + 1, 24, target, 0)).toBe(OK);
   expect(target.bytes.subarray(0, 24).every((byte) => byte === 0x55)).toBe(true);
   await again.journal.close();
   // The segment of the first process, and the one that says where that ended: starts leave no others behind.
@@ -148,7 +148,7 @@ test("a sync that fails is final: nothing is accepted after it, what was accepte
   expect(await reasonOf(journal.release(100))).toContain("the journal failed");
   expect(journal.durableSequence).toBe(1);
   expect(opened.reports).toHaveLength(1);
-  expect(journal.tryRead(place, 0, 4096, target, 0)).toBe(OK);
+  expect(journal.tryRead(place, 4096, target, 0)).toBe(OK);
   expect(await reasonOf(journal.close())).toContain("the journal failed");
 });
 
@@ -173,11 +173,11 @@ test("a segment that is being read when it is released is closed after that", as
   const place = batch.placeOf(0);
   journal.rotate();
   await journal.sync();
-  const reading = journal.read(place, 0, 4096, target, 0);
+  const reading = journal.read(place, 4096, target, 0);
   await journal.release(journal.nextSequence);
   expect(await reading).toBe(OK);
   expect(target.bytes.subarray(0, 4096).every((byte) => byte === 6)).toBe(true);
-  expect(() => journal.tryRead(place, 0, 4096, target, 0)).toThrow("was it released?");
+  expect(() => journal.tryRead(place, 4096, target, 0)).toThrow("was it released?");
 });
 
 test("release keeps a segment that holds a record which is still wanted", async () => {
@@ -197,17 +197,17 @@ test("a payload that is not what was written is a medium error, reported, and no
   journal.append(writes(1, 2));
   const place = batch.placeOf(0);
   const [name] = await disk.list(DIRECTORY);
-  disk.flipBit(`${DIRECTORY}/${name}`, offsetOf(place) + 4000, 1);
+  disk.flipBit(`${DIRECTORY}/${name}`, payloadOffsetOf(place) + 4000, 1);
   target.bytes.fill(0xaa);
   // Not even the part that is intact: a record is believed whole or not at all.
-  expect(journal.tryRead(place, 0, 512, target, 0)).toBe(MEDIUM_ERROR);
-  expect(await journal.read(place, 0, 512, target, 0)).toBe(MEDIUM_ERROR);
+  expect(journal.tryRead(place, 512, target, 0)).toBe(MEDIUM_ERROR);
+  expect(await journal.read(place, 512, target, 0)).toBe(MEDIUM_ERROR);
   expect(target.bytes.subarray(0, 512).every((byte) => byte === 0xaa)).toBe(true);
   expect(opened.reports[0]).toContain("data of record 1 at byte 64 is not what was written");
-  disk.flipBit(`${DIRECTORY}/${name}`, offsetOf(place) - 10, 1);
-  expect(journal.tryRead(place, 0, 512, target, 0)).toBe(MEDIUM_ERROR);
+  disk.flipBit(`${DIRECTORY}/${name}`, payloadOffsetOf(place) - 10, 1);
+  expect(journal.tryRead(place, 512, target, 0)).toBe(MEDIUM_ERROR);
   disk.waitChance = 1;
-  expect(journal.tryRead(batch.placeOf(1), 0, 512, target, 0)).toBe(LATER);
+  expect(journal.tryRead(batch.placeOf(1), 512, target, 0)).toBe(LATER);
 });
 
 test("the records of another journal in a client's data are no witness that anything was durable", async () => {
@@ -246,4 +246,19 @@ test("a batch takes 64 records, and a record 64 KiB", () => {
   expect(() => batch.addWrite(1, 0, 129, source, 0)).toThrow("at most 65536 bytes");
   batch.addWrite(1, 0, 128, source, 0);
   expect(batch.totalBytes).toBe(64 + PAYLOAD_MOST_BYTES);
+});
+
+test("every sector of the largest records is read by its own place, wherever in the segment they lie", async () => {
+  const journal = await open(simulated());
+  for (let sector = 0; sector < 128; sector++) source.bytes.fill(sector, sector * 512, (sector + 1) * 512);
+  batch.clear();
+  for (let record = 0; record < 5; record++) batch.addWrite(1, 0, 128, source, 0);
+  expect(journal.append(batch)).toBe(OK);
+  for (const place of [batch.placeOf(0), batch.placeOf(4)]) {
+    for (const sector of [0, 1, 64, 127]) {
+      expect(journal.tryRead(place + sector, 512, target, 0)).toBe(OK);
+      expect(target.bytes.subarray(0, 512).every((byte) => byte === sector)).toBe(true);
+    }
+  }
+  expect(() => journal.tryRead(batch.placeOf(0) + 127, 1024, target, 0)).toThrow("which it has not");
 });
