@@ -38,7 +38,12 @@ export async function openTargets(
 
   /** Closes some and opens others, or leaves everything as it was. */
   const exchange = async (toClose: readonly ServedTarget[], toOpen: readonly TargetConfig[]): Promise<void> => {
-    for (const target of toClose) await close(target);
+    for (const target of toClose) {
+      // One that cannot sync is closed all the same, and must not take the others with it.
+      await close(target).catch((error: Error) =>
+        report(`${target.name}:close`, `target ${target.name}: ${error.message}`),
+      );
+    }
     const opened: string[] = [];
     try {
       for (const config of toOpen) {
@@ -47,7 +52,13 @@ export async function openTargets(
       }
     } catch (error) {
       for (const name of opened) await close(served.get(name)!);
-      for (const target of toClose) open(target.config);
+      for (const target of toClose) {
+        try {
+          open(target.config);
+        } catch (again) {
+          report(`${target.name}:open`, `${(again as Error).message}. It was served before, and is not any more`);
+        }
+      }
       throw error;
     }
   };

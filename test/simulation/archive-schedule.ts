@@ -6,7 +6,7 @@ import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
 import { LATER, OK, SECTOR_BYTES, type BlockStorage, type StorageStatus } from "../../src/storage/block-storage.ts";
 import { openArchive, type Archive } from "../../src/storage/cas/archive.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+import { seededRandom, type SeededRandom } from "../support/seeded-random.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 
 const SECTORS = 640;
@@ -83,13 +83,63 @@ function prefixThatIs(
   }
 }
 
+const openSimulated = (
+  disk: SimulatedDisk,
+  blobs: BlobStore,
+  random: SeededRandom,
+  report: () => void,
+): Promise<Archive> =>
+  openArchive({
+    disk: disk.session(),
+    stateDirectory: STATE,
+    blobs,
+    hasher,
+    compression,
+    compresses: true,
+    blockBytes: BLOCK_BYTES,
+    volumes: [{ name: "e1.0", sizeBytes: SECTORS * SECTOR_BYTES, readOnly: false, sync: { kind: "none" } }],
+    nodeCacheBytes: 1 << 20,
+    journalCheckpointBytes: Number.POSITIVE_INFINITY,
+    journalLimitBytes: 4 << 20,
+    journalSegmentBytes: 64 << 10,
+    packBytes: 128 << 10,
+    firmware: "1",
+    nowMs: () => 1_700_000_000_000,
+    random: (bytes) => random.fill(bytes),
+    report,
+  });
+
+async function emptyDisk(random: SeededRandom): Promise<SimulatedDisk> {
+  const disk = new SimulatedDisk(random);
+  disk.makeDirectory(STATE);
+  await disk.syncDirectory("/");
+  return disk;
+}
+
+/** Opens an archive that was written to with its blob store and an empty state directory, twice: how that ends. */
+export async function runLostJournal(): Promise<{ first: string; second: string }> {
+  const random = seededRandom(1);
+  const contents = emptyContents();
+  const archive = await openSimulated(await emptyDisk(random), createMemoryStore(contents), random, () => {});
+  const memory = allocateMemory(SECTOR_BYTES);
+  memory.bytes.fill(1);
+  if (archive.volume("e1.0").tryWrite(0, 1, memory, 0) !== OK) throw new Error("the write was not taken");
+  await archive.close();
+  freeMemory(memory);
+  const other = await emptyDisk(random);
+  const attempt = (): Promise<string> =>
+    openSimulated(other, createMemoryStore(contents), random, () => {}).then(
+      () => "opened",
+      (error: Error) => error.message,
+    );
+  return { first: await attempt(), second: await attempt() };
+}
+
 /** Runs the life of one seed. Throws where an invariant does not hold. */
 export async function runArchive(seed: number, tally: Tally): Promise<void> {
   const count = (event: string): void => void (tally[event] = (tally[event] ?? 0) + 1);
   const random = seededRandom(seed);
-  const disk = new SimulatedDisk(random);
-  disk.makeDirectory(STATE);
-  await disk.syncDirectory("/");
+  const disk = await emptyDisk(random);
   const contents = emptyContents();
   const memory = allocateMemory(WRITE_MOST_SECTORS * SECTOR_BYTES);
   const words = new Uint32Array(memory.bytes.buffer as ArrayBuffer, 0, memory.lengthBytes / 4);
@@ -100,25 +150,12 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
 
   let alive = 0;
   const open = (life: number): Promise<Archive> =>
-    openArchive({
-      disk: disk.session(),
-      stateDirectory: STATE,
-      blobs: mortal(createMemoryStore(contents), () => alive === life),
-      hasher,
-      compression,
-      compresses: true,
-      blockBytes: BLOCK_BYTES,
-      volumes: [{ name: "e1.0", sizeBytes: SECTORS * SECTOR_BYTES, readOnly: false, sync: { kind: "none" } }],
-      nodeCacheBytes: 1 << 20,
-      journalCheckpointBytes: Number.POSITIVE_INFINITY,
-      journalLimitBytes: 4 << 20,
-      journalSegmentBytes: 64 << 10,
-      packBytes: 128 << 10,
-      firmware: "1",
-      nowMs: () => 1_700_000_000_000 + version,
-      random: (bytes) => random.fill(bytes),
-      report: () => count("reports"),
-    });
+    openSimulated(
+      disk,
+      mortal(createMemoryStore(contents), () => alive === life),
+      random,
+      () => count("reports"),
+    );
 
   const act = async (archive: Archive): Promise<void> => {
     const volume = archive.volume("e1.0");

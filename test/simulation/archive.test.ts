@@ -3,7 +3,7 @@
  * VOE_SEED=<seed> runs that one alone.
  */
 import { expect, test } from "bun:test";
-import { runArchive, type Tally } from "./archive-schedule.ts";
+import { runArchive, runLostJournal, type Tally } from "./archive-schedule.ts";
 
 const only = process.env["VOE_SEED"];
 const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 200 : 25;
@@ -21,3 +21,10 @@ test(`after any crash a volume is a prefix of its writes, with every durable one
   expect(events.filter((event) => (tally[event] ?? 0) < seedCount / 4)).toEqual([]);
   expect(tally["recoveries that lost something"] ?? 0).toBeGreaterThan(0);
 }, 300_000);
+
+test("an archive whose state directory is empty is refused, and not served as if nothing were missing", async () => {
+  const { first, second } = await runLostJournal();
+  expect(first).toContain("holds no journal");
+  // The attempt must not have left a journal behind that a second one takes for the right one.
+  expect(second).toContain("holds no journal");
+});

@@ -289,6 +289,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const directory = join(stateDirectory, "journal");
   disk.makeDirectory(directory);
   const expected = await readCheckpointFile(disk, stateDirectory);
+  const isCovered = [...served.values()].some(({ newest }) => (newest?.record.journalSequence ?? 0) > 0);
+  if (isCovered && (await disk.list(directory)).length === 0) {
+    // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
+    throw new Error(
+      `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
+        `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
+    );
+  }
   const opened = await openJournal(
     disk,
     directory,
