@@ -1,0 +1,461 @@
+import { beforeEach, expect, test } from "bun:test";
+import { allocateMemory, freeMemory } from "../../../../../ffi/memory.ts";
+import { createCompression } from "../../../../../src/base/compression.ts";
+import { BlobStoreError, type BlobStore } from "../../../../../src/blob/blob-store.ts";
+import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../../../../../src/blob/memory-store.ts";
+import { FOOTER_BYTES } from "../../../../../src/storage/cas/pack-format.ts";
+import { rootsIn } from "../../../../../src/storage/cas/recover-volumes.ts";
+import { openStoreIndex } from "../../../../../src/storage/cas/store-index.ts";
+import { asWords, isHole } from "../../../../../src/storage/cas/tree/shape.ts";
+import { emptyHistory, type HistoryStore } from "../../../../../src/storage/cas/verify/history.ts";
+import { withoutClients } from "../../../../../src/storage/cas/verify/pace.ts";
+import type {
+  Damage,
+  VerifyEnd,
+  VerifyEvent,
+  VerifyOptions,
+} from "../../../../../src/storage/cas/verify/verify-events.ts";
+import { verifyStore, type VerifiedStore } from "../../../../../src/storage/cas/verify/verify-store.ts";
+import {
+  BLOCK_SECTORS,
+  blockOf,
+  entriesOf,
+  findEntry,
+  flip,
+  hashOf,
+  hasher,
+  nodesOf,
+  openTestArchive,
+  openTestVolume,
+  stateDisk,
+  writeBlock,
+} from "../../../../support/archive-store.ts";
+import { reasonOf } from "../../../../support/reason-of.ts";
+
+/** Three levels, of which the first two blocks of the top have something: two parts. */
+const BLOCKS = 20_000;
+const FIRST = 100;
+const FAR = 17_000;
+
+let contents: MemoryStoreContents;
+let mondayId: string;
+
+/** e1.0 with a snapshot, then changed; e2.0, a clone of the snapshot, changed elsewhere. */
+async function fill(): Promise<void> {
+  contents = emptyContents();
+  const archive = await openTestArchive(createMemoryStore(contents), await stateDisk());
+  const volume = await openTestVolume(archive, "e1.0", BLOCKS);
+  for (let block = 0; block < FIRST; block++) await writeBlock(volume, block, blockOf(block));
+  await writeBlock(volume, FAR, blockOf(FAR));
+  mondayId = (await archive.createSnapshot("e1.0", "monday")).id;
+  await writeBlock(volume, 5, blockOf(1005));
+  await archive.clone("e1.0", mondayId, "e2.0");
+  const clone = await openTestVolume(archive, "e2.0", BLOCKS);
+  await writeBlock(clone, FAR + 1, blockOf(FAR + 1));
+  await archive.close();
+}
+
+beforeEach(fill);
+
+interface Run {
+  readonly end: VerifyEnd;
+  readonly damage: readonly Damage[];
+  readonly notices: readonly string[];
+}
+
+/** A history in memory, and the store that keeps it. */
+function memoryHistory(): HistoryStore & { saves: number } {
+  let saved = emptyHistory();
+  return {
+    saves: 0,
+    load: async () => saved,
+    async save(history) {
+      this.saves++;
+      saved = { ...history, packs: new Map(history.packs), parts: [...history.parts] };
+    },
+  };
+}
+
+async function storeOver(blobs: BlobStore, history: HistoryStore): Promise<VerifiedStore> {
+  const { index } = await openStoreIndex({
+    disk: await stateDisk(),
+    stateDirectory: "/state",
+    blobs,
+    hasher,
+    report: () => {},
+    progress: () => {},
+  });
+  let nowMs = 1_800_000_000_000;
+  return {
+    blobs,
+    hasher,
+    compression: createCompression(),
+    index,
+    roots: () => rootsIn(blobs),
+    history,
+    pace: withoutClients(),
+    nowMs: () => nowMs++,
+    monotonicMs: () => performance.now(),
+  };
+}
+
+async function gather(events: AsyncIterable<VerifyEvent>): Promise<Run> {
+  const damage: Damage[] = [];
+  const notices: string[] = [];
+  let end: VerifyEnd | undefined;
+  for await (const event of events) {
+    if (event.event === "damage") damage.push(event.damage);
+    if (event.event === "notice") notices.push(event.message);
+    if (event.event === "end") end = event;
+  }
+  return { end: end!, damage, notices };
+}
+
+const verifyWith = async (
+  blobs: BlobStore,
+  options: VerifyOptions = {},
+  history: HistoryStore = memoryHistory(),
+): Promise<Run> => gather(verifyStore(await storeOver(blobs, history), options));
+
+const verify = (): Promise<Run> => verifyWith(createMemoryStore(contents));
+
+/** What is affected, in short: the volume, a snapshot's description, and ranges of blocks. */
+const affected = ({ end }: Run): [string, ...[number, number][]][] =>
+  end.affected.map(({ volume, snapshot, ranges }) => [
+    snapshot === undefined ? volume : `${volume} ${snapshot.description}`,
+    ...ranges.map(({ sector, sectorCount }): [number, number] => [
+      sector / BLOCK_SECTORS,
+      (sector + sectorCount) / BLOCK_SECTORS,
+    ]),
+  ]);
+
+/** The blocks that each volume and snapshot has, by number: whose hash. */
+function model(): Record<string, Map<number, string>> {
+  const monday = new Map<number, string>();
+  for (let block = 0; block < FIRST; block++) monday.set(block, hashOf(blockOf(block)).toHex());
+  monday.set(FAR, hashOf(blockOf(FAR)).toHex());
+  const present = new Map(monday).set(5, hashOf(blockOf(1005)).toHex());
+  const clone = new Map(monday).set(FAR + 1, hashOf(blockOf(FAR + 1)).toHex());
+  return { "e1.0 monday": monday, "e1.0": present, "e2.0": clone };
+}
+
+/** What is affected where these hashes of data blocks cannot be had. */
+function expectedFor(lost: ReadonlySet<string>): [string, ...[number, number][]][] {
+  const found: [string, ...[number, number][]][] = [];
+  for (const [name, blocks] of Object.entries(model())) {
+    const ranges: [number, number][] = [];
+    for (const [block, hash] of [...blocks].toSorted(([a], [b]) => a - b)) {
+      if (!lost.has(hash)) continue;
+      const last = ranges.at(-1);
+      if (last !== undefined && last[1] === block) last[1]++;
+      else ranges.push([block, block + 1]);
+    }
+    if (ranges.length > 0) found.push([name, ...ranges]);
+  }
+  return found;
+}
+
+test("a store in which nothing is wrong is good, whole, and every byte of its packs was read", async () => {
+  const { end, damage, notices } = await verify();
+  expect({ damage, notices, affected: end.affected }).toEqual({ damage: [], notices: [], affected: [] });
+  expect(end.outcome).toBe("good");
+  expect(end.complete).toBe(true);
+  expect(end.packsDone).toBe(contents.blobs.size);
+  expect(end.bytesDone).toBe([...contents.blobs.values()].reduce((sum, bytes) => sum + bytes.length, 0));
+  expect(end.treePartsDone).toBe(2);
+  expect(end.packsNeverVerified).toBe(0);
+});
+
+test("a block with a flipped byte is named with pack and offset, and with every volume and snapshot that has it", async () => {
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(3)));
+  flip(contents, pack, directory.offsetBytes(entry) + 100);
+  const run = await verify();
+  expect(run.end.outcome).toBe("damaged");
+  expect(run.damage[0]).toEqual({
+    kind: "pack",
+    pack,
+    reason: `1 of its ${directory.entryCount} blocks is damaged`,
+    onlyBlocks: true,
+    blocks: [
+      {
+        hash: hashOf(blockOf(3)).toHex(),
+        offsetBytes: directory.offsetBytes(entry),
+        storedBytes: directory.storedBytes(entry),
+        reason: "it does not match its hash",
+      },
+    ],
+    blockCount: 1,
+  });
+  expect(affected(run)).toEqual([
+    ["e1.0 monday", [3, 4]],
+    ["e1.0", [3, 4]],
+    ["e2.0", [3, 4]],
+  ]);
+  expect(run.end.affected[0]!.snapshot!.id).toBe(mondayId);
+});
+
+test("a block that only the present has affects no snapshot and no clone", async () => {
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(1005)));
+  flip(contents, pack, directory.offsetBytes(entry));
+  expect(affected(await verify())).toEqual([["e1.0", [5, 6]]]);
+});
+
+test("a block of the second part of the trees, found after the first was walked, is found where it is used", async () => {
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(FAR)));
+  flip(contents, pack, directory.offsetBytes(entry));
+  expect(affected(await verify())).toEqual(expectedFor(new Set([hashOf(blockOf(FAR)).toHex()])));
+});
+
+const places = {
+  "in the directory": (_: number, directoryAt: number) => directoryAt + 3,
+  "in the last entry of the directory": (lengthBytes: number) => lengthBytes - FOOTER_BYTES - 2,
+  "in the footer's magic": (lengthBytes: number) => lengthBytes - FOOTER_BYTES,
+  "in the footer's count": (lengthBytes: number) => lengthBytes - FOOTER_BYTES + 12,
+  "in the footer's hash, the last byte": (lengthBytes: number) => lengthBytes - 1,
+};
+
+/** A pack of data blocks alone. */
+function packOfData(): { pack: string; hashes: Set<string>; directoryAt: number } {
+  const nodes = new Set(nodesOf(contents).map(({ pack }) => pack));
+  const entries = entriesOf(contents).filter(({ pack }) => !nodes.has(pack));
+  const { pack, footer } = entries[0]!;
+  const hashes = entries.filter((entry) => entry.pack === pack).map(({ directory, entry }) => directory.hashOf(entry));
+  return { pack, hashes: new Set(hashes.map((hash) => hash.toHex())), directoryAt: footer.directoryOffsetBytes };
+}
+
+for (const [where, place] of Object.entries(places)) {
+  test(`a byte flipped ${where} spoils the pack, and affects what has its blocks and nothing else`, async () => {
+    const { pack, hashes, directoryAt } = packOfData();
+    flip(contents, pack, place(contents.blobs.get(pack)!.length, directoryAt));
+    const run = await verify();
+    const [first] = run.damage;
+    expect(first).toMatchObject({ kind: "pack", pack, onlyBlocks: false });
+    expect(affected(run)).toEqual(expectedFor(hashes));
+  });
+}
+
+test("a truncated pack is damaged, and so is one that has grown", async () => {
+  const { pack, hashes } = packOfData();
+  const bytes = contents.blobs.get(pack)!;
+  for (const changed of [bytes.slice(0, 1000), bytes.slice(0, 0), new Uint8Array([...bytes, 0])]) {
+    contents.blobs.set(pack, changed);
+    const run = await verify();
+    expect(run.damage[0]).toMatchObject({ kind: "pack", pack, onlyBlocks: false });
+    expect(affected(run)).toEqual(expectedFor(hashes));
+  }
+});
+
+test("a pack that is gone leaves blocks that no pack has, each told once, and what they affect", async () => {
+  const { pack, hashes } = packOfData();
+  contents.blobs.delete(pack);
+  const run = await verify();
+  const blocks = run.damage.map((damage) => (damage.kind === "block" ? damage.hash : damage.kind));
+  expect(blocks.toSorted()).toEqual([...hashes].toSorted());
+  expect(run.damage[0]).toMatchObject({ isNode: false, reason: "no pack has it" });
+  expect(affected(run)).toEqual(expectedFor(hashes));
+});
+
+test("a pack that the index knows and the store has lost is named", async () => {
+  const blobs = createMemoryStore(contents);
+  const store = await storeOver(blobs, memoryHistory());
+  const { pack, hashes } = packOfData();
+  contents.blobs.delete(pack);
+  const run = await gather(verifyStore(store));
+  expect(run.damage[0]).toMatchObject({ kind: "pack", pack, reason: "it is not there", onlyBlocks: false });
+  expect(affected(run)).toEqual(expectedFor(hashes));
+});
+
+test("a pack whose index knows what a damaged directory no longer says is found with what it affects", async () => {
+  const blobs = createMemoryStore(contents);
+  const store = await storeOver(blobs, memoryHistory());
+  const { pack, hashes, directoryAt } = packOfData();
+  flip(contents, pack, directoryAt);
+  const run = await gather(verifyStore(store));
+  expect(run.damage[0]).toMatchObject({ kind: "pack", pack });
+  expect(affected(run)).toEqual(expectedFor(hashes));
+});
+
+test("a damaged tree node affects the blocks under it that the volume has, in every tree that has the node", async () => {
+  // The leaf above block FAR of monday: its only hash is that of the block.
+  const leaf = nodesOf(contents).find(({ pack, entry, directory }) => {
+    const bytes = decode(pack, entry);
+    const words = asWords(bytes);
+    const slots = Array.from({ length: 128 }, (_, slot) => slot).filter((slot) => !isHole(words, slot * 8));
+    const slot = FAR % 128;
+    const isFar = Buffer.compare(bytes.subarray(slot * 32, slot * 32 + 32), hashOf(blockOf(FAR))) === 0;
+    return slots.length === 1 && isFar && directory.entryCount > 0;
+  })!;
+  flip(contents, leaf.pack, leaf.directory.offsetBytes(leaf.entry) + 2);
+  const run = await verify();
+  const from = FAR - (FAR % 128);
+  // The clone has another leaf there, since it changed the block beside it.
+  expect(affected(run)).toEqual([
+    ["e1.0 monday", [from, from + 128]],
+    ["e1.0", [from, from + 128]],
+  ]);
+  expect(run.damage.some((damage) => damage.kind === "block" && damage.isNode)).toBe(true);
+});
+
+/** The plain bytes of an entry, whether it was compressed or not. */
+function decode(pack: string, entry: number): Uint8Array {
+  const { directory } = entriesOf(contents).find((each) => each.pack === pack && each.entry === entry)!;
+  const at = directory.offsetBytes(entry);
+  const stored = contents.blobs.get(pack)!.slice(at, at + directory.storedBytes(entry));
+  if (directory.encoding(entry) === 0) return stored;
+  const source = allocateMemory(65536);
+  const target = allocateMemory(65536);
+  try {
+    source.bytes.set(stored);
+    createCompression().decompress(source, 0, stored.length, target, 0, directory.plainBytes(entry));
+    return target.bytes.slice(0, directory.plainBytes(entry));
+  } finally {
+    freeMemory(source);
+    freeMemory(target);
+  }
+}
+
+test("a block that a second pack has intact affects nothing, and the bad pack is told all the same", async () => {
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(3)));
+  // The same blocks once more, as from a store that was written to while it lacked the pack.
+  const other = emptyContents();
+  const archive = await openTestArchive(createMemoryStore(other), await stateDisk());
+  const volume = await openTestVolume(archive, "other", 64);
+  for (let block = 0; block < 16; block++) await writeBlock(volume, block, blockOf(block));
+  await archive.checkpoint();
+  await archive.close();
+  for (const [name, bytes] of other.blobs) contents.blobs.set(name, bytes);
+  flip(contents, pack, directory.offsetBytes(entry));
+  const run = await verify();
+  expect(run.damage.map(({ kind }) => kind)).toEqual(["pack"]);
+  expect(run.end).toMatchObject({ outcome: "damaged", affected: [] });
+});
+
+test("a damaged root record is told", async () => {
+  const name = [...contents.refs.keys()].find((ref) => ref.startsWith("roots/"))!;
+  const bytes = contents.refs.get(name)!.slice();
+  bytes[20]! ^= 1;
+  contents.refs.set(name, bytes);
+  const run = await verify();
+  expect(run.damage).toEqual([{ kind: "record", name, reason: "does not match its checksum" }]);
+  expect(run.end.outcome).toBe("damaged");
+});
+
+test("what is read wrongly once and rightly when read again is good, and said, after the cache was passed by", async () => {
+  const blobs = createMemoryStore(contents);
+  const { pack } = packOfData();
+  let reads = 0;
+  let forgotten = 0;
+  const flaky: BlobStore = {
+    ...blobs,
+    forgetCached: async (name) => void (forgotten += Number(name === pack)),
+    async get(name, offset, length, target, at) {
+      await blobs.get(name, offset, length, target, at);
+      if (name === pack && offset === 0 && reads++ === 0) target.bytes[at + 50]! ^= 1;
+    },
+  };
+  const store = await storeOver(blobs, memoryHistory());
+  const run = await gather(verifyStore({ ...store, blobs: flaky }));
+  expect({ forgotten, outcome: run.end.outcome }).toEqual({ forgotten: 2, outcome: "good" });
+  expect(run.notices[0]).toContain(`pack ${pack} was read wrongly once`);
+});
+
+test("a bad sector of the medium loses the blocks that lie on it and no others", async () => {
+  const blobs = createMemoryStore(contents);
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(7)));
+  const badAt = directory.offsetBytes(entry) + 1000;
+  const failing: BlobStore = {
+    ...blobs,
+    async get(name, offset, length, target, at) {
+      if (name === pack && offset <= badAt && badAt < offset + length) {
+        throw new BlobStoreError("unavailable", "it cannot be read", Object.assign(new Error("EIO"), { code: "EIO" }));
+      }
+      await blobs.get(name, offset, length, target, at);
+    },
+  };
+  const run = await verifyWith(failing);
+  expect(run.damage[0]).toMatchObject({ kind: "pack", pack, onlyBlocks: true, blockCount: 1 });
+  expect(affected(run)).toEqual(expectedFor(new Set([hashOf(blockOf(7)).toHex()])));
+});
+
+test("a store that is out of reach is no damaged one: the run ends with the reason", async () => {
+  const blobs = createMemoryStore(contents);
+  const store = await storeOver(blobs, memoryHistory());
+  const away = { ...blobs, get: () => Promise.reject(new BlobStoreError("unavailable", "the network is down")) };
+  expect(await reasonOf(gather(verifyStore({ ...store, blobs: away })))).toContain("the network is down");
+});
+
+test("runs of no time at all do one piece each, the one that waited longest, until everything was verified", async () => {
+  const history = memoryHistory();
+  const blobs = createMemoryStore(contents);
+  const store = await storeOver(blobs, history);
+  const pieces = contents.blobs.size + 2;
+  for (let done = 1; done <= pieces; done++) {
+    const { end } = await gather(verifyStore(store, { maxDurationMs: 0 }));
+    expect(end).toMatchObject({ outcome: "stopped", complete: false });
+    expect(end.packsDone + end.treePartsDone).toBe(1);
+    expect(end.packsNeverVerified).toBe(Math.max(0, contents.blobs.size - done));
+  }
+  const saved = await history.load();
+  expect([...saved.packs.keys()].toSorted()).toEqual([...contents.blobs.keys()].toSorted());
+  expect(saved.parts.every((ms) => ms > 0)).toBe(true);
+  const oldest = Math.min(...saved.packs.values());
+  await gather(verifyStore(store, { maxDurationMs: 0 }));
+  expect(Math.min(...(await history.load()).packs.values())).toBeGreaterThan(oldest);
+});
+
+test("a damaged pack is the first of the next run, and its damage is told again though there is no time", async () => {
+  const history = memoryHistory();
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(3)));
+  flip(contents, pack, directory.offsetBytes(entry));
+  await verifyWith(createMemoryStore(contents), {}, history);
+  const run = await verifyWith(createMemoryStore(contents), { maxDurationMs: 0 }, history);
+  expect(run.damage[0]).toMatchObject({ kind: "pack", pack });
+  expect(run.end).toMatchObject({ outcome: "damaged", complete: false, packsDone: 1 });
+  expect(affected(run)).toEqual(expectedFor(new Set([hashOf(blockOf(3)).toHex()])));
+});
+
+test("a run that is ended keeps what it verified", async () => {
+  const history = memoryHistory();
+  const store = await storeOver(createMemoryStore(contents), history);
+  const stop = new AbortController();
+  const events = verifyStore({ ...store, monotonicMs: clockOf(300) }, { signal: stop.signal });
+  let last = 0;
+  const reason = await reasonOf(
+    (async () => {
+      for await (const event of events) {
+        if (event.event !== "progress") continue;
+        last = event.packsDone;
+        if (last >= 2) stop.abort(new Error("enough"));
+      }
+    })(),
+  );
+  expect(reason).toBe("enough");
+  expect((await history.load()).packs.size).toBe(last);
+});
+
+/** A clock that is later each time it is looked at. */
+function clockOf(stepMs: number): () => number {
+  let nowMs = 0;
+  return () => (nowMs += stepMs);
+}
+
+test("a reader that goes away ends the run, which keeps what it verified", async () => {
+  const history = memoryHistory();
+  const store = await storeOver(createMemoryStore(contents), history);
+  for await (const event of verifyStore({ ...store, monotonicMs: clockOf(300) })) {
+    if (event.event === "progress" && event.packsDone === 1) break;
+  }
+  expect((await history.load()).packs.size).toBe(1);
+});
+
+test("what cannot be kept is said, and the result stands", async () => {
+  const history = { ...memoryHistory(), save: () => Promise.reject(new Error("no space left")) };
+  const run = await verifyWith(createMemoryStore(contents), {}, history);
+  expect(run.notices[0]).toContain("no space left");
+  expect(run.end.outcome).toBe("good");
+});
+
+test("a store without packs and roots is good", async () => {
+  contents = emptyContents();
+  expect((await verify()).end).toMatchObject({ outcome: "good", packsTotal: 0, treePartsTotal: 0 });
+});
