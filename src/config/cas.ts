@@ -5,6 +5,7 @@ import {
   asInteger,
   asOneOf,
   asTable,
+  asText,
   choice,
   fail,
   failType,
@@ -26,6 +27,16 @@ const asBlockSize: Reader<number> = (value, place) => {
   return fail(place, `${bytes} is not a power of two from 512 to 65536; write for example 4096`);
 };
 
+const VOLUME_MAX_BYTES = 255;
+
+const asVolume: Reader<string> = (value, place) => {
+  const name = asText(value, place);
+  if (name === undefined) return undefined;
+  const bytes = Buffer.byteLength(name);
+  if (bytes >= 1 && bytes <= VOLUME_MAX_BYTES) return name;
+  return fail(place, `is ${bytes} bytes long; write a name of 1 to ${VOLUME_MAX_BYTES}`);
+};
+
 /** A table, or in the short spelling its type alone. */
 const asBlobStore = (value: TomlValue, place: Place): ReturnType<typeof asBlobStoreTable> | "file" => {
   if (typeof value !== "string") {
@@ -42,6 +53,7 @@ const asBlobStore = (value: TomlValue, place: Place): ReturnType<typeof asBlobSt
 const TYPES = choice(BLOB_STORE_TYPES.map(quote));
 
 export const casKeys = {
+  volume: asVolume,
   block_size: asBlockSize,
   size: asDiskSize,
   total_sectors: asSectorCount,
@@ -78,14 +90,15 @@ const readStore = (table: CasTable, stateDir: string): BlobStoreConfig | undefin
   return store && readBlobStore(store, stateDir);
 };
 
-/** [target.cas] */
-export const readCas = (table: CasTable, stateDir: string): CasBackendConfig | undefined => {
+/** [target.cas]; `address` names the volume unless the table does. */
+export const readCas = (table: CasTable, stateDir: string, address: string): CasBackendConfig | undefined => {
   const { values } = table;
   const sizeBytes = readSize(table);
   const blobStore = readStore(table, stateDir);
   if (sizeBytes === undefined || blobStore === undefined) return undefined;
   return {
     kind: "cas",
+    volume: values.volume ?? address,
     blockSizeBytes: values.block_size ?? BLOCK_SIZE_DEFAULT_BYTES,
     sizeBytes,
     hash: values.hash ?? "blake3",

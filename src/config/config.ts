@@ -75,6 +75,8 @@ export const COMPRESSIONS = ["lz4", "none"] as const;
 
 export interface CasBackendConfig {
   readonly kind: "cas";
+  /** Name of the volume in its store, 1 to 255 bytes; no two targets have the same of one store. */
+  readonly volume: string;
   /** A power of two from 512 to 65536. */
   readonly blockSizeBytes: number;
   readonly sizeBytes: number;

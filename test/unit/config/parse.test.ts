@@ -67,6 +67,7 @@ path = "/data/blobs"
         sync: { kind: "interval", intervalMs: 1000 },
         backend: {
           kind: "cas",
+          volume: "e1.0",
           blockSizeBytes: 8192,
           sizeBytes: 8 * 2 ** 30,
           hash: "sha256",
@@ -106,6 +107,7 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
         sync: { kind: "always" },
         backend: {
           kind: "cas",
+          volume: "e0.254",
           blockSizeBytes: 4096,
           sizeBytes: 512,
           hash: "blake3",
