@@ -5,13 +5,13 @@ import type { BlobStoreConfig } from "./config.ts";
 export const blobStoreKey = (store: BlobStoreConfig): string => {
   switch (store.type) {
     case "file":
-      return `file ${resolve(store.path)}`;
+      return `file:${resolve(store.path)}`;
     case "azure":
-      return `azure ${store.endpoint}/${store.container}/${store.prefix}`;
+      return `azure:${store.endpoint}/${store.container}/${store.prefix}`;
     case "cas":
-      return `cas ${store.endpoint}`;
+      return `cas:${store.endpoint}`;
     default:
       // Backblaze's store is the same whether it is called "b2" or "s3".
-      return `s3 ${store.endpoint}/${store.bucket}/${store.prefix}`;
+      return `s3:${store.endpoint}/${store.bucket}/${store.prefix}`;
   }
 };

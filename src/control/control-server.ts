@@ -51,7 +51,7 @@ function listen(options: ControlServerOptions, closing: AbortSignal): Bun.Server
       unix: path,
       // A snapshot may take minutes. Bun honours this for unix sockets, which its types do not know; what is said per
       // request, by `timeout`, it does not honour there.
-      idleTimeout: 0 as unknown as undefined,
+      idleTimeout: 0 as never,
       fetch: (request) => answer(request, options, closing),
       error: (error) => Response.json({ error: error.message }, { status: 500 }),
     });

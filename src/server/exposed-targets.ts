@@ -1,0 +1,191 @@
+/**
+ * Snapshots and clones that are served beside the targets of the configuration: opened again after a restart, and kept
+ * in line with the configuration, which wins where both want one address.
+ */
+import { formatAddress, parseAddress } from "../base/address.ts";
+import { blobStoreKey } from "../config/blob-store-key.ts";
+import type { CasBackendConfig, TargetConfig } from "../config/config.ts";
+import { loadExposed, saveExposed, type ExposedEntry } from "./exposed-file.ts";
+import type { TargetSet } from "./target-set.ts";
+
+export interface ExposedTargets {
+  /** All of them, also those that cannot be served at present. */
+  readonly entries: readonly ExposedEntry[];
+  /** Why some are not served, for people. */
+  readonly warnings: readonly string[];
+  /** Serves one more, from now on and after restarts. Rejects where that cannot be, and then nothing has changed. */
+  add(entry: ExposedEntry): Promise<void>;
+  /** Serves one no longer. Rejects where there is none of that name. */
+  remove(name: string): Promise<ExposedEntry>;
+  /**
+   * Brings all targets to a new configuration, these included. Returns what has changed, a sentence each; rejects, with
+   * everything as it was, where a target cannot be opened.
+   */
+  follow(configured: readonly TargetConfig[]): Promise<string[]>;
+}
+
+export interface ExposedTargetsOptions {
+  readonly targets: TargetSet;
+  readonly configured: readonly TargetConfig[];
+  readonly stateDirectory: string;
+  /** Told of each that cannot be served. */
+  readonly warn: (message: string) => void;
+}
+
+/** Opens those that were served before; one that cannot be opened is left out, with a warning. */
+export async function openExposedTargets(options: ExposedTargetsOptions): Promise<ExposedTargets> {
+  const { targets, stateDirectory } = options;
+  let { configured } = options;
+  let entries: readonly ExposedEntry[] = [];
+  /** Why the list on disk must not be written. */
+  let damage: string | undefined;
+  const unserved = new Map<string, string>();
+
+  const isServed = ({ target }: ExposedEntry): boolean => targets.list.some(({ name }) => name === target);
+
+  const note = ({ target, kind }: ExposedEntry, reason: string): void => {
+    const message = `${target}, an exposed ${kind}, is not served: ${reason}`;
+    if (unserved.get(target) !== message) options.warn(message);
+    unserved.set(target, message);
+  };
+
+  const open = async (entry: ExposedEntry): Promise<void> => {
+    const config = configOf(entry, configured);
+    if (typeof config === "string") throw new Error(config);
+    if (entry.kind === "clone") {
+      const template = targets.archiveOf(templateOf(entry, configured)!.name);
+      // Opening a volume that is not there would make an empty one of that name.
+      if (template?.archive.volumes.includes(entry.volume) === false) {
+        throw new Error(
+          `${template.archive.description} has no volume ${entry.volume}: ` +
+            `restore the store from a copy that has it, or give it up with voe snapshot unexpose ${entry.target}`,
+        );
+      }
+    }
+    await targets.add(config);
+  };
+
+  /** Opens what is not served and can be. */
+  const openRest = async (): Promise<string[]> => {
+    const opened: string[] = [];
+    for (const entry of entries) {
+      if (isConfigured(entry.target, configured)) {
+        note(entry, ADDRESS_TAKEN);
+        continue;
+      }
+      try {
+        if (!isServed(entry)) {
+          await open(entry);
+          opened.push(entry.target);
+        }
+        unserved.delete(entry.target);
+      } catch (error) {
+        note(entry, (error as Error).message);
+      }
+    }
+    return opened;
+  };
+
+  const save = async (next: readonly ExposedEntry[]): Promise<void> => {
+    if (damage !== undefined) throw new Error(damage);
+    await saveExposed(stateDirectory, next);
+    entries = next;
+  };
+
+  try {
+    entries = loadExposed(stateDirectory);
+  } catch (error) {
+    damage = (error as Error).message;
+    options.warn(damage);
+  }
+  await openRest();
+
+  return {
+    get entries() {
+      return entries;
+    },
+    get warnings() {
+      return [...(damage === undefined ? [] : [damage]), ...unserved.values()];
+    },
+    async add(entry) {
+      if (damage !== undefined) throw new Error(damage);
+      await open(entry);
+      try {
+        await save([...entries, entry]);
+      } catch (error) {
+        await targets.remove(entry.target);
+        throw error;
+      }
+    },
+    async remove(name) {
+      const entry = entries.find(({ target }) => target === name);
+      if (entry === undefined) throw new Error(notExposed(name, configured));
+      await save(entries.filter((other) => other !== entry));
+      unserved.delete(name);
+      if (!isConfigured(name, configured) && isServed(entry)) await targets.remove(name);
+      return entry;
+    },
+    async follow(next) {
+      const kept = entries
+        .filter(isServed)
+        .map((entry) => configOf(entry, next))
+        .filter((config) => typeof config !== "string");
+      const changes = await targets.follow([...next, ...kept]);
+      configured = next;
+      const opened = await openRest();
+      return [...changes, ...opened.map((name) => `${name} exposed`)];
+    },
+  };
+}
+
+const ADDRESS_TAKEN =
+  "the configuration has a target of this address, which wins. Expose it at another address, or change that of the " +
+  "other target";
+
+const isConfigured = (name: string, configured: readonly TargetConfig[]): boolean =>
+  configured.some((config) => formatAddress(config) === name);
+
+function notExposed(name: string, configured: readonly TargetConfig[]): string {
+  return isConfigured(name, configured)
+    ? `${name} is a target of the configuration: take it out there, and reload`
+    : `${name} is no exposed snapshot or clone: voe status lists the targets`;
+}
+
+interface Template {
+  readonly name: string;
+  readonly backend: CasBackendConfig;
+}
+
+/** The configured target that says how the store is reached: the one it was made from, where that is still there. */
+function templateOf(entry: ExposedEntry, configured: readonly TargetConfig[]): Template | undefined {
+  const ofStore = configured.flatMap((config): Template[] => {
+    const { backend } = config;
+    if (backend.kind !== "cas" || blobStoreKey(backend.blobStore) !== entry.store) return [];
+    return [{ name: formatAddress(config), backend }];
+  });
+  return ofStore.find(({ name }) => name === entry.origin) ?? ofStore[0];
+}
+
+/** What is to be served; or why it cannot be beside this configuration. */
+function configOf(entry: ExposedEntry, configured: readonly TargetConfig[]): TargetConfig | string {
+  const { target, kind, origin, snapshotId, volume, sizeBytes, blockSizeBytes, sync, allowMacs } = entry;
+  if (isConfigured(target, configured)) return ADDRESS_TAKEN;
+  const template = templateOf(entry, configured);
+  if (template === undefined) {
+    return `no target of the configuration is in its store (${entry.store}). Configure one, or give it up with voe snapshot unexpose ${target}`;
+  }
+  const other = kind === "clone" && configured.find(({ backend }) => isVolume(backend, entry));
+  if (other) return `the configuration serves its volume ${volume} as ${formatAddress(other)}`;
+  return {
+    ...parseAddress(target),
+    configString: kind === "snapshot" ? `${origin}@${snapshotId}` : "",
+    readOnly: kind === "snapshot",
+    allowMacs,
+    sync,
+    backend: { ...template.backend, volume, sizeBytes, blockSizeBytes, snapshotEveryMs: undefined },
+    exposed: { kind, origin, snapshotId },
+  };
+}
+
+const isVolume = (backend: TargetConfig["backend"], { store, volume }: ExposedEntry): boolean =>
+  backend.kind === "cas" && backend.volume === volume && blobStoreKey(backend.blobStore) === store;
