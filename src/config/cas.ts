@@ -5,7 +5,6 @@ import {
   asInteger,
   asOneOf,
   asTable,
-  asText,
   choice,
   fail,
   failType,
@@ -17,7 +16,7 @@ import {
   requireKey,
   type Table,
 } from "./reader.ts";
-import { asDiskSize, asDuration, asPath, asSectorCount } from "./values.ts";
+import { asDiskSize, asDuration, asName, asPath, asSectorCount } from "./values.ts";
 
 const BLOCK_SIZE_DEFAULT_BYTES = 4096;
 
@@ -25,16 +24,6 @@ const asBlockSize: Reader<number> = (value, place) => {
   const bytes = typeof value === "string" ? asDiskSize(value, place) : asInteger(512, 65536)(value, place);
   if (bytes === undefined || (bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes)))) return bytes;
   return fail(place, `${bytes} is not a power of two from 512 to 65536; write for example 4096`);
-};
-
-const VOLUME_MAX_BYTES = 255;
-
-const asVolume: Reader<string> = (value, place) => {
-  const name = asText(value, place);
-  if (name === undefined) return undefined;
-  const bytes = Buffer.byteLength(name);
-  if (bytes >= 1 && bytes <= VOLUME_MAX_BYTES) return name;
-  return fail(place, `is ${bytes} bytes long; write a name of 1 to ${VOLUME_MAX_BYTES}`);
 };
 
 /** A table, or in the short spelling its type alone. */
@@ -51,6 +40,14 @@ const asBlobStore = (value: TomlValue, place: Place): ReturnType<typeof asBlobSt
 };
 
 const TYPES = choice(BLOB_STORE_TYPES.map(quote));
+
+const VOLUME_MOST_BYTES = 255;
+
+const asVolume: Reader<string> = (value, place) => {
+  const name = asName(value, place);
+  if (name === undefined || Buffer.byteLength(name) <= VOLUME_MOST_BYTES) return name;
+  return fail(place, `is ${Buffer.byteLength(name)} bytes long; shorten it to ${VOLUME_MOST_BYTES} at most`);
+};
 
 export const casKeys = {
   volume: asVolume,

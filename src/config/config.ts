@@ -19,6 +19,10 @@ export interface ServerConfig {
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly stateDir: string;
   readonly controlSocket: string;
+  /** Memory for what archives read and write again, in bytes, for each store. */
+  readonly cacheBytes: number;
+  /** The most that the journal of an archive store takes on disk, in bytes. */
+  readonly journalBytes: number;
   /** Status page, metrics and API; absent: off. */
   readonly http: ListenAddress | undefined;
 }
@@ -48,6 +52,16 @@ export interface TargetConfig {
   readonly allowMacs: readonly string[];
   readonly sync: SyncConfig;
   readonly backend: BackendConfig;
+  /** Where it is no target of the configuration: what a running server was asked to serve beside those. */
+  readonly exposed?: ExposedConfig;
+}
+
+export interface ExposedConfig {
+  /** A read-only target of the snapshot, or a disk of its own that began as it. */
+  readonly kind: "snapshot" | "clone";
+  /** The target that the snapshot is of, for people. */
+  readonly origin: string;
+  readonly snapshotId: string;
 }
 
 /** When a write is answered: once it survives power loss, or at once with a sync in the background, or with none. */

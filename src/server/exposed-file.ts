@@ -28,11 +28,12 @@ export interface ExposedEntry {
   readonly allowMacs: readonly string[];
 }
 
-const directoryIn = (stateDirectory: string): string => join(stateDirectory, "exposed");
+/** Where what belongs to exposed targets is kept. */
+export const exposedDirectory = (stateDirectory: string): string => join(stateDirectory, "exposed");
 
 /** Throws where the file is there and cannot be read, with what to do. */
 export function loadExposed(stateDirectory: string): readonly ExposedEntry[] {
-  const path = join(directoryIn(stateDirectory), "targets.json");
+  const path = join(exposedDirectory(stateDirectory), "targets.json");
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -53,7 +54,7 @@ export function loadExposed(stateDirectory: string): readonly ExposedEntry[] {
 
 /** Replaces the list, durably. */
 export async function saveExposed(stateDirectory: string, entries: readonly ExposedEntry[]): Promise<void> {
-  const directory = directoryIn(stateDirectory);
+  const directory = exposedDirectory(stateDirectory);
   if (mkdirSync(directory, { recursive: true }) !== undefined) await syncDirectory(stateDirectory);
   const document = { version: FORMAT_VERSION, targets: entries };
   await replaceFile(join(directory, "targets.json"), `${JSON.stringify(document, undefined, 2)}\n`);

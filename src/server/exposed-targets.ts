@@ -52,16 +52,6 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
   const open = async (entry: ExposedEntry): Promise<void> => {
     const config = configOf(entry, configured);
     if (typeof config === "string") throw new Error(config);
-    if (entry.kind === "clone") {
-      const template = targets.archiveOf(templateOf(entry, configured)!.name);
-      // Opening a volume that is not there would make an empty one of that name.
-      if (template?.archive.volumes.includes(entry.volume) === false) {
-        throw new Error(
-          `${template.archive.description} has no volume ${entry.volume}: ` +
-            `restore the store from a copy that has it, or give it up with voe snapshot unexpose ${entry.target}`,
-        );
-      }
-    }
     await targets.add(config);
   };
 
@@ -151,30 +141,26 @@ function notExposed(name: string, configured: readonly TargetConfig[]): string {
     : `${name} is no exposed snapshot or clone: voe status lists the targets`;
 }
 
-interface Template {
-  readonly name: string;
-  readonly backend: CasBackendConfig;
-}
-
-/** The configured target that says how the store is reached: the one it was made from, where that is still there. */
-function templateOf(entry: ExposedEntry, configured: readonly TargetConfig[]): Template | undefined {
-  const ofStore = configured.flatMap((config): Template[] => {
+/** How the store is reached, as the target says from which this was made, or another one of the store. */
+function storeOf({ store, origin }: ExposedEntry, configured: readonly TargetConfig[]): CasBackendConfig | undefined {
+  const backends = new Map<string, CasBackendConfig>();
+  for (const config of configured) {
     const { backend } = config;
-    if (backend.kind !== "cas" || blobStoreKey(backend.blobStore) !== entry.store) return [];
-    return [{ name: formatAddress(config), backend }];
-  });
-  return ofStore.find(({ name }) => name === entry.origin) ?? ofStore[0];
+    if (backend.kind === "cas" && blobStoreKey(backend.blobStore) === store)
+      backends.set(formatAddress(config), backend);
+  }
+  return backends.get(origin) ?? backends.values().next().value;
 }
 
 /** What is to be served; or why it cannot be beside this configuration. */
 function configOf(entry: ExposedEntry, configured: readonly TargetConfig[]): TargetConfig | string {
   const { target, kind, origin, snapshotId, volume, sizeBytes, blockSizeBytes, sync, allowMacs } = entry;
   if (isConfigured(target, configured)) return ADDRESS_TAKEN;
-  const template = templateOf(entry, configured);
-  if (template === undefined) {
+  const backend = storeOf(entry, configured);
+  if (backend === undefined) {
     return `no target of the configuration is in its store (${entry.store}). Configure one, or give it up with voe snapshot unexpose ${target}`;
   }
-  const other = kind === "clone" && configured.find(({ backend }) => isVolume(backend, entry));
+  const other = kind === "clone" && configured.find((config) => isVolume(config.backend, entry));
   if (other) return `the configuration serves its volume ${volume} as ${formatAddress(other)}`;
   return {
     ...parseAddress(target),
@@ -182,7 +168,7 @@ function configOf(entry: ExposedEntry, configured: readonly TargetConfig[]): Tar
     readOnly: kind === "snapshot",
     allowMacs,
     sync,
-    backend: { ...template.backend, volume, sizeBytes, blockSizeBytes, snapshotEveryMs: undefined },
+    backend: { ...backend, volume, sizeBytes, blockSizeBytes, snapshotEveryMs: undefined },
     exposed: { kind, origin, snapshotId },
   };
 }

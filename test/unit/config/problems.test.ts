@@ -221,9 +221,9 @@ test.each([
   ['snapshot_every = "10ms"', 'snapshot_every: 10ms is out of range; write a duration from "1s" to "24d"'],
   ['snapshot_every = "30d"', 'snapshot_every: 30d is out of range; write a duration from "1s" to "24d"'],
   ["snapshot_every = 3600", 'snapshot_every: is an integer; write a duration in quotes from "1s" to "24d"'],
-  ['volume = ""', "volume: is 0 bytes long; write a name of 1 to 255"],
-  [`volume = "${"\u00e9".repeat(128)}"`, "volume: is 256 bytes long; write a name of 1 to 255"],
-  ["volume = 1", "volume: is an integer; write a string in quotes"],
+  ['volume = ""', "volume: is empty; write a name"],
+  [`volume = "${"\u00e9".repeat(128)}"`, "volume: is 256 bytes long; shorten it to 255 at most"],
+  ["volume = 1", "volume: is an integer; write a name in quotes"],
   ["total_sectors = 2", "total_sectors: is there beside size; keep one of the two"],
   ["blocksize = 4096", 'blocksize: unknown key; the nearest known key is "block_size"'],
 ])("in [target.cas], %s is refused", (line, message) => {
