@@ -26,6 +26,11 @@ export interface ExposedReport {
   /** The volume of the snapshot, or the clone's own. */
   readonly volume: string;
   readonly snapshotId: string;
+  /** The target that the snapshot is of. */
+  readonly origin: string;
+  /** The store that the volume is in. */
+  readonly store: string;
+  readonly sizeBytes: number;
 }
 
 export interface SectorRange {

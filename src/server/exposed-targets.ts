@@ -5,7 +5,8 @@
 import { formatAddress, parseAddress } from "../base/address.ts";
 import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { CasBackendConfig, TargetConfig } from "../config/config.ts";
-import { loadExposed, saveExposed, type ExposedEntry } from "./exposed-file.ts";
+import { forgetState } from "./aoe/state-store.ts";
+import { exposedDirectory, loadExposed, saveExposed, type ExposedEntry } from "./exposed-file.ts";
 import type { TargetSet } from "./target-set.ts";
 
 export interface ExposedTargets {
@@ -99,6 +100,7 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
     },
     async add(entry) {
       if (damage !== undefined) throw new Error(damage);
+      await forgetState(exposedDirectory(stateDirectory), entry.target);
       await open(entry);
       try {
         await save([...entries, entry]);
@@ -113,6 +115,8 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       await save(entries.filter((other) => other !== entry));
       unserved.delete(name);
       if (!isConfigured(name, configured) && isServed(entry)) await targets.remove(name);
+      // What it says must not be that of the next one here; where this fails, `add` does it.
+      await forgetState(exposedDirectory(stateDirectory), name).catch(() => {});
       return entry;
     },
     async follow(next) {

@@ -1,5 +1,6 @@
 /** Snapshots by timer: `snapshot_every` of the configuration. */
 import type { Archive } from "../storage/cas/archive.ts";
+import type { TargetSet } from "./target-set.ts";
 
 /** Description of the snapshots that are made here, by which they are known again after a restart. */
 export const SCHEDULED = "scheduled";
@@ -26,6 +27,15 @@ export interface ScheduleOptions {
   readonly setTimer: (callback: () => void, afterMs: number) => () => void;
   readonly tell: (message: string) => void;
   readonly report: (key: string, message: string) => void;
+}
+
+/** The volumes of a server that are to be snapshotted by timer. */
+export function scheduledVolumes(targets: TargetSet): ScheduledVolume[] {
+  return targets.list.flatMap(({ name, config, archive }) => {
+    const { backend } = config;
+    if (archive === undefined || backend.kind !== "cas" || backend.snapshotEveryMs === undefined) return [];
+    return [{ ...archive, target: name, everyMs: backend.snapshotEveryMs }];
+  });
 }
 
 interface Entry {
