@@ -37,8 +37,8 @@ interface Invocation {
   readonly option: (name: string) => string | undefined;
   readonly json: boolean;
   /** Asks the server, and yields its answer. */
-  ask<T>(method: string, where: string, body?: Readonly<Record<string, string | undefined>>): Promise<T>;
-  stream(where: string): Promise<Response>;
+  readonly ask: <T>(method: string, where: string, body?: Readonly<Record<string, string | undefined>>) => Promise<T>;
+  readonly stream: (where: string) => Promise<Response>;
 }
 
 interface Subcommand {
@@ -54,7 +54,7 @@ const TARGET = ["target", "eX.Y: shelf X, slot Y", target] as const;
 const ID = ["id", "The snapshot's id, or as much of its beginning as no other has", parseSnapshotId] as const;
 const AS = { as: ["eA.B", "Address of the new target", target] } as const;
 
-function print<T>({ json }: Invocation, document: T, text: string): void {
+function print({ json }: Invocation, document: unknown, text: string): void {
   console.log(json ? JSON.stringify(document, undefined, 2) : text);
 }
 

@@ -82,12 +82,14 @@ interface Asked {
   /** Aborted when the server is stopped. */
   readonly closing: AbortSignal;
   /** The body's fields, checked; others than these are refused. */
-  body<Required extends Fields, Optional extends Fields = Record<never, never>>(
+  readonly body: <Required extends Fields, Optional extends Fields = Record<string, Parse>>(
     required: Required,
     optional?: Optional,
-  ): Promise<{ [K in keyof Required]: string } & { [K in keyof Optional]?: string }>;
-  parameter(key: string, parse: Parse): string;
+  ) => Promise<Body<Required, Optional>>;
+  readonly parameter: (key: string, parse: Parse) => string;
 }
+
+type Body<Required, Optional> = { [K in keyof Required]: string } & { [K in keyof Optional]?: string };
 
 type Answer = (asked: Asked) => unknown;
 
@@ -115,7 +117,7 @@ async function readBody<Required extends Fields, Optional extends Fields>(
   request: Request,
   required: Required,
   optional: Optional = {} as Optional,
-): Promise<{ [K in keyof Required]: string } & { [K in keyof Optional]?: string }> {
+): Promise<Body<Required, Optional>> {
   let json: unknown;
   try {
     json = await request.json();
@@ -136,7 +138,7 @@ async function readBody<Required extends Fields, Optional extends Fields>(
       optional,
       Object.keys(optional).filter((key) => fields.has(key)),
     ),
-  ]) as { [K in keyof Required]: string } & { [K in keyof Optional]?: string };
+  ]) as Body<Required, Optional>;
 }
 
 async function* diffLines(
