@@ -104,6 +104,8 @@ export interface Archive {
   grow(volume: string, sizeBytes: number): Promise<void>;
   /** Oldest first. */
   snapshots(volume: string): readonly Snapshot[];
+  /** Whether the volume has content or a size that its newest snapshot has not; makes a checkpoint where it must. */
+  hasChanged(volume: string): Promise<boolean>;
   /** Holds everything answered before this call. */
   createSnapshot(volume: string, description: string): Promise<Snapshot>;
   /**
@@ -269,6 +271,13 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       }),
     grow: (name, sizeBytes) => job.alone(() => growVolume(volumeNamed(name), sizeBytes, parts)),
     snapshots: (name) => volumeNamed(name).snapshots.map(toSnapshot),
+    async hasChanged(name) {
+      const entry = volumeNamed(name);
+      if (entry.volume.dirtyBlockCount > 0) await job.run();
+      const { root, sectorCount } = entry.newest!.record;
+      const snapshot = entry.snapshots.at(-1)?.record ?? { root: EMPTY_ROOT, sectorCount };
+      return root !== snapshot.root || sectorCount !== snapshot.sectorCount;
+    },
     createSnapshot: async (name, description) => toSnapshot(await job.snapshot(volumeNamed(name), description)),
     async restore(name, id) {
       const entry = volumeNamed(name);
@@ -353,6 +362,9 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
   };
 }
+
+/** Of a volume that is nothing but holes. */
+const EMPTY_ROOT = "0".repeat(64);
 
 const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
   root: Uint8Array.fromHex(root),
