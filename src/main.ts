@@ -8,6 +8,7 @@ import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { snapshotCommand } from "./commands/snapshot.ts";
 import { statusCommand } from "./commands/status.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { UsageError } from "./commands/usage-error.ts";
 import { ConfigError } from "./config/config-error.ts";
 
@@ -20,6 +21,7 @@ const commands: SubCommandsDef = {
   discover: discoverCommand,
   probe: probeCommand,
   status: statusCommand,
+  verify: verifyCommand,
   snapshot: snapshotCommand,
 };
 

@@ -11,6 +11,7 @@ import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { snapshotRoutes } from "../control/snapshot-routes.ts";
+import { verifyRoutes } from "../control/verify-routes.ts";
 import { openHttpServer } from "../control/http-server.ts";
 import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { archiveSet } from "../server/archive-set.ts";
@@ -20,6 +21,7 @@ import { snapshotService } from "../server/snapshot-service.ts";
 import { statusReporter } from "../server/status-report.ts";
 import { openTargets, type TargetSet } from "../server/target-set.ts";
 import { createTurns } from "../server/turns.ts";
+import { verificationOf } from "../server/verify-archives.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** How long requests that were taken may go on after SIGTERM. */
@@ -122,7 +124,10 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     path: config.server.controlSocket,
     report: status,
     reload,
-    routes: [snapshotRoutes(snapshotService({ targets, exposed, turns, tell }))],
+    routes: [
+      snapshotRoutes(snapshotService({ targets, exposed, turns, tell })),
+      verifyRoutes(verificationOf(targets, archives)),
+    ],
   });
   const { http: httpAddress } = config.server;
   const http = httpAddress === undefined ? undefined : openHttpServer({ ...httpAddress, report: status });

@@ -1,15 +1,19 @@
 /** Long answers of the control socket: a line of JSON each, sent as fast as the client takes them. */
 
-/** What is gathered before it is sent, in characters. */
+/** What is gathered before it is sent, in characters, unless asked for otherwise. */
 const CHUNK_LENGTH = 16 * 1024;
 
 const CONTENT_TYPE = "application/x-ndjson";
 
 /**
  * Answers with a line for each value. Stops, and closes the generator, when the client goes away or `closing` is aborted.
- * Where the generator throws, the last line is `{"error": "..."}`.
+ * Where the generator throws, the last line is `{"error": "..."}`. With a `chunkLength` of 1 each value is sent at once.
  */
-export function jsonLines(values: AsyncGenerator<unknown, void, undefined>, closing: AbortSignal): Response {
+export function jsonLines(
+  values: AsyncGenerator<unknown, void, undefined>,
+  closing: AbortSignal,
+  chunkLength = CHUNK_LENGTH,
+): Response {
   const encoder = new TextEncoder();
   let ended = false;
   let stop: (() => void) | undefined;
@@ -39,7 +43,7 @@ export function jsonLines(values: AsyncGenerator<unknown, void, undefined>, clos
       async pull(controller) {
         let text = "";
         let done = false;
-        while (text.length < CHUNK_LENGTH && !done) {
+        while (text.length < chunkLength && !done) {
           const result = await next();
           if (ended) return;
           if (result.done === true) done = true;
