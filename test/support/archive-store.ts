@@ -8,9 +8,10 @@ import { LATER, OK, type BlockStorage, type StorageStatus } from "../../src/stor
 import { openArchive, type Archive } from "../../src/storage/cas/archive.ts";
 import type { PackDirectory, PackFooter } from "../../src/storage/cas/pack-directory.ts";
 import { KIND_NODE } from "../../src/storage/cas/pack-format.ts";
-import { parsePack } from "../../src/storage/cas/pack.ts";
+import { parsePack, readEntry } from "../../src/storage/cas/pack.ts";
 import { SimulatedDisk } from "../simulation/simulated-disk.ts";
 import { fillRandom } from "./block-content.ts";
+import { inMemory } from "./packed-blocks.ts";
 import { seededRandom } from "./seeded-random.ts";
 
 export const BLOCK_BYTES = 4096;
@@ -18,6 +19,7 @@ export const BLOCK_SECTORS = 8;
 const STATE = "/state";
 
 export const hasher = createHasher("blake3");
+const compression = createCompression();
 
 /** A disk with the state directory of an archive. */
 export async function stateDisk(): Promise<SimulatedDisk> {
@@ -36,7 +38,7 @@ export function openTestArchive(blobs: BlobStore, disk: SimulatedDisk): Promise<
     stateDirectory: STATE,
     blobs,
     hasher,
-    compression: createCompression(),
+    compression,
     compresses: true,
     nodeCacheBytes: 1 << 20,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
@@ -123,4 +125,23 @@ export function flip({ blobs }: MemoryStoreContents, pack: string, at: number): 
   const bytes = blobs.get(pack)!.slice();
   bytes[at]! ^= 0x40;
   blobs.set(pack, bytes);
+}
+
+/** The plain bytes of an entry, whether it was compressed or not. */
+export function plainBytesOf({ blobs }: MemoryStoreContents, pack: string, entry: number): Uint8Array {
+  const bytes = blobs.get(pack)!;
+  const parsed = parsePack(bytes, hasher);
+  if ("reason" in parsed) throw new Error(parsed.reason);
+  const { directory } = parsed;
+  const source = inMemory(bytes);
+  const target = allocateMemory(directory.plainBytes(entry));
+  try {
+    const at = directory.offsetBytes(entry);
+    const status = readEntry(directory, entry, source, at, target, 0, hasher, compression);
+    if (status !== "verified") throw new Error(`entry ${entry} of pack ${pack} is damaged: ${status}`);
+    return target.bytes.slice(0, directory.plainBytes(entry));
+  } finally {
+    freeMemory(source);
+    freeMemory(target);
+  }
 }

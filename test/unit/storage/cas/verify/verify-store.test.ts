@@ -1,5 +1,4 @@
 import { beforeEach, expect, test } from "bun:test";
-import { allocateMemory, freeMemory } from "../../../../../ffi/memory.ts";
 import { createCompression } from "../../../../../src/base/compression.ts";
 import { BlobStoreError, type BlobStore } from "../../../../../src/blob/blob-store.ts";
 import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../../../../../src/blob/memory-store.ts";
@@ -27,6 +26,7 @@ import {
   nodesOf,
   openTestArchive,
   openTestVolume,
+  plainBytesOf,
   stateDisk,
   writeBlock,
 } from "../../../../support/archive-store.ts";
@@ -278,7 +278,7 @@ test("a pack whose index knows what a damaged directory no longer says is found 
 test("a damaged tree node affects the blocks under it that the volume has, in every tree that has the node", async () => {
   // The leaf above block FAR of monday: its only hash is that of the block.
   const leaf = nodesOf(contents).find(({ pack, entry, directory }) => {
-    const bytes = decode(pack, entry);
+    const bytes = plainBytesOf(contents, pack, entry);
     const words = asWords(bytes);
     const slots = Array.from({ length: 128 }, (_, slot) => slot).filter((slot) => !isHole(words, slot * 8));
     const slot = FAR % 128;
@@ -296,24 +296,6 @@ test("a damaged tree node affects the blocks under it that the volume has, in ev
   expect(run.damage.some((damage) => damage.kind === "block" && damage.isNode)).toBe(true);
 });
 
-/** The plain bytes of an entry, whether it was compressed or not. */
-function decode(pack: string, entry: number): Uint8Array {
-  const { directory } = entriesOf(contents).find((each) => each.pack === pack && each.entry === entry)!;
-  const at = directory.offsetBytes(entry);
-  const stored = contents.blobs.get(pack)!.slice(at, at + directory.storedBytes(entry));
-  if (directory.encoding(entry) === 0) return stored;
-  const source = allocateMemory(65536);
-  const target = allocateMemory(65536);
-  try {
-    source.bytes.set(stored);
-    createCompression().decompress(source, 0, stored.length, target, 0, directory.plainBytes(entry));
-    return target.bytes.slice(0, directory.plainBytes(entry));
-  } finally {
-    freeMemory(source);
-    freeMemory(target);
-  }
-}
-
 test("a block that a second pack has intact affects nothing, and the bad pack is told all the same", async () => {
   const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(3)));
   // The same blocks once more, as from a store that was written to while it lacked the pack.
@@ -328,6 +310,26 @@ test("a block that a second pack has intact affects nothing, and the bad pack is
   const run = await verify();
   expect(run.damage.map(({ kind }) => kind)).toEqual(["pack"]);
   expect(run.end).toMatchObject({ outcome: "damaged", affected: [] });
+});
+
+test("a node is not taken for seen because a block has its bytes: what is under it is found all the same", async () => {
+  const child = hashOf(blockOf(FAR));
+  const leaf = nodesOf(contents)
+    .map(({ pack, entry }) => plainBytesOf(contents, pack, entry))
+    .find((bytes) => bytes.indexOf(child[0]!) >= 0 && Buffer.from(bytes).includes(child))!;
+  const other = emptyContents();
+  const archive = await openTestArchive(createMemoryStore(other), await stateDisk());
+  // Its tree comes first, and is nothing but that block.
+  const first = await openTestVolume(archive, "a", 1);
+  await writeBlock(first, 0, leaf);
+  const second = await openTestVolume(archive, "b", BLOCKS);
+  await writeBlock(second, FAR, blockOf(FAR));
+  await archive.close();
+  expect(nodesOf(other).some(({ directory, entry }) => directory.holds(entry, hashOf(leaf), 0))).toBe(false);
+  const { pack, entry, directory } = findEntry(other, child);
+  flip(other, pack, directory.offsetBytes(entry));
+  contents = other;
+  expect(affected(await verify())).toEqual([["b", [FAR, FAR + 1]]]);
 });
 
 test("a damaged root record is told", async () => {
