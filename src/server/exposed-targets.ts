@@ -42,7 +42,9 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
   let damage: string | undefined;
   const unserved = new Map<string, string>();
 
-  const isServed = ({ target }: ExposedEntry): boolean => targets.list.some(({ name }) => name === target);
+  /** Whether what is served at its address is it, and no target of the configuration. */
+  const isServed = ({ target }: ExposedEntry): boolean =>
+    targets.list.some(({ name, config }) => name === target && config.exposed !== undefined);
 
   const note = ({ target, kind }: ExposedEntry, reason: string): void => {
     const message = `${target}, an exposed ${kind}, is not served: ${reason}`;
@@ -114,7 +116,7 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       if (entry === undefined) throw new Error(notExposed(name, configured));
       await save(entries.filter((other) => other !== entry));
       unserved.delete(name);
-      if (!isConfigured(name, configured) && isServed(entry)) await targets.remove(name);
+      if (isServed(entry)) await targets.remove(name);
       // What it says must not be that of the next one here; where this fails, `add` does it.
       await forgetState(exposedDirectory(stateDirectory), name).catch(() => {});
       return entry;
