@@ -62,10 +62,6 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
   const openRest = async (): Promise<string[]> => {
     const opened: string[] = [];
     for (const entry of entries) {
-      if (isConfigured(entry.target, configured)) {
-        note(entry, ADDRESS_TAKEN);
-        continue;
-      }
       try {
         if (!isServed(entry)) {
           await open(entry);
@@ -79,8 +75,11 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
     return opened;
   };
 
-  const save = async (next: readonly ExposedEntry[]): Promise<void> => {
+  const assertUndamaged = (): void => {
     if (damage !== undefined) throw new Error(damage);
+  };
+
+  const save = async (next: readonly ExposedEntry[]): Promise<void> => {
     await saveExposed(stateDirectory, next);
     entries = next;
   };
@@ -101,7 +100,7 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       return [...(damage === undefined ? [] : [damage]), ...unserved.values()];
     },
     async add(entry) {
-      if (damage !== undefined) throw new Error(damage);
+      assertUndamaged();
       await forgetState(exposedDirectory(stateDirectory), entry.target);
       await open(entry);
       try {
@@ -112,6 +111,7 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       }
     },
     async remove(name) {
+      assertUndamaged();
       const entry = entries.find(({ target }) => target === name);
       if (entry === undefined) throw new Error(notExposed(name, configured));
       await save(entries.filter((other) => other !== entry));
