@@ -37,7 +37,7 @@ export const renderCreated = (target: string, snapshot: SnapshotReport): string 
 export const renderRestored = (target: string, restored: SnapshotReport, before: SnapshotReport): string =>
   `${target} reads as the snapshot ${restored.id} of ${formatTime(restored.createdAt)}${named(restored)}. ` +
   `What it was before is the snapshot ${before.id}.\n` +
-  `A client that has it mounted must unmount it, drop what it has cached (blockdev --flushbufs), and mount it again.`;
+  `A client that had it mounted meanwhile may spoil it with what it had yet to write: unmount it there and restore again.`;
 
 const named = ({ description }: SnapshotReport): string => (description === "" ? "" : ` (${printable(description)})`);
 

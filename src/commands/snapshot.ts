@@ -80,7 +80,8 @@ const subcommands: Record<string, Subcommand> = {
     },
   },
   restore: {
-    description: "Make the target read as the snapshot; a snapshot of the present is made first",
+    description:
+      "Make the target read as the snapshot, of the present one being made first; unmount it on clients before",
     operands: [TARGET, ID],
     async run(invocation) {
       const [name = "", id] = invocation.operands;
