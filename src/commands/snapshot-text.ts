@@ -22,10 +22,11 @@ export function renderSnapshots(target: string, snapshots: readonly SnapshotRepo
   return formatTable([HEAD, ...rows], RIGHT);
 }
 
+const two = (value: number): string => String(value).padStart(2, "0");
+
 /** `2026-01-31 12:00:00`, local time. */
 export function formatTime(iso: string): string {
   const time = new Date(iso);
-  const two = (value: number): string => String(value).padStart(2, "0");
   const date = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join("-");
   return `${date} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
 }

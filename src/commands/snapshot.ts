@@ -164,7 +164,7 @@ async function printDiff(response: Response, json: boolean): Promise<void> {
       await write(`${DIFF_HEAD}\n`);
     }
   }
-  if (total === undefined) throw new Error("the server's answer broke off");
+  if (total === undefined) throw new Error("the server's answer broke off: is it still running?");
   const { ranges, sectors } = total;
   if (json) await write(`\n  ],\n  "rangeCount": ${ranges},\n  "sectorCount": ${sectors}\n}\n`, true);
   else await write(`${renderDiffTotal(ranges, sectors)}\n`, true);

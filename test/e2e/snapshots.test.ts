@@ -57,7 +57,7 @@ describe.skipIf(missing !== undefined)(
         .map(({ config }) => config.address)
         .filter(({ shelf }) => shelf === SHELF)
         .map(({ slot }) => slot)
-        .toSorted();
+        .toSorted((a, b) => a - b);
     let first: string;
 
     beforeAll(async () => {

@@ -188,8 +188,7 @@ test("a snapshot that fails is reported, and tried again when the next one is du
   schedule.follow([
     volume({
       archive: {
-        snapshots: archive.snapshots,
-        hasChanged: archive.hasChanged,
+        ...archive,
         createSnapshot: (name, description) =>
           failing ? Promise.reject(new Error("no space")) : archive.createSnapshot(name, description),
       },
