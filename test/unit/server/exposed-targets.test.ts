@@ -38,7 +38,7 @@ async function start(configs: readonly TargetConfig[] = [bed.target("e1.0")]): P
 test("exposed snapshots and clones are there again after a restart, without a warning", async () => {
   const again = await start();
   expect(again.names()).toEqual(["e1.0", "e9.0", "e9.1"]);
-  expect(await Promise.all(again.names().map(again.content))).toEqual([2, 1, 3]);
+  expect(await Promise.all(again.names().map((name) => again.content(name)))).toEqual([2, 1, 3]);
   expect([again.warnings, again.exposed.warnings]).toEqual([[], []]);
 });
 
