@@ -105,7 +105,6 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   const aoe = openAoe(config, args, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoe);
   const status = statusReporter(targets, aoe, () => [...warnings, ...exposed.warnings]);
-  const tell = (message: string): void => log.info(message);
   const schedule = openSnapshotSchedule({ nowMs: Date.now, setTimer, tell, report });
   schedule.follow(scheduledVolumes(targets));
 
@@ -202,6 +201,8 @@ async function follow(next: Config, before: Config, targets: ExposedTargets): Pr
   if (restart.length > 0) changes.push(`[server] ${restart.join(", ")} will be followed after a restart`);
   return changes;
 }
+
+const tell = (message: string): void => log.info(message);
 
 function setTimer(callback: () => void, afterMs: number): () => void {
   const timer = setTimeout(callback, afterMs);

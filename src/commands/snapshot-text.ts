@@ -22,10 +22,11 @@ export function renderSnapshots(target: string, snapshots: readonly SnapshotRepo
   return formatTable([HEAD, ...rows], RIGHT);
 }
 
+const two = (value: number): string => String(value).padStart(2, "0");
+
 /** `2026-01-31 12:00:00`, local time. */
 export function formatTime(iso: string): string {
   const time = new Date(iso);
-  const two = (value: number): string => String(value).padStart(2, "0");
   const date = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join("-");
   return `${date} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
 }
@@ -37,7 +38,7 @@ export const renderCreated = (target: string, snapshot: SnapshotReport): string 
 export const renderRestored = (target: string, restored: SnapshotReport, before: SnapshotReport): string =>
   `${target} reads as the snapshot ${restored.id} of ${formatTime(restored.createdAt)}${named(restored)}. ` +
   `What it was before is the snapshot ${before.id}.\n` +
-  `A client that has it mounted must unmount it, drop what it has cached (blockdev --flushbufs), and mount it again.`;
+  `A client that had it mounted meanwhile may spoil it with what it had yet to write: unmount it there and restore again.`;
 
 const named = ({ description }: SnapshotReport): string => (description === "" ? "" : ` (${printable(description)})`);
 

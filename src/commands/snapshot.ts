@@ -80,7 +80,8 @@ const subcommands: Record<string, Subcommand> = {
     },
   },
   restore: {
-    description: "Make the target read as the snapshot; a snapshot of the present is made first",
+    description:
+      "Make the target read as the snapshot, of the present one being made first; unmount it on clients before",
     operands: [TARGET, ID],
     async run(invocation) {
       const [name = "", id] = invocation.operands;
@@ -163,7 +164,7 @@ async function printDiff(response: Response, json: boolean): Promise<void> {
       await write(`${DIFF_HEAD}\n`);
     }
   }
-  if (total === undefined) throw new Error("the server's answer broke off");
+  if (total === undefined) throw new Error("the server's answer broke off: is it still running?");
   const { ranges, sectors } = total;
   if (json) await write(`\n  ],\n  "rangeCount": ${ranges},\n  "sectorCount": ${sectors}\n}\n`, true);
   else await write(`${renderDiffTotal(ranges, sectors)}\n`, true);

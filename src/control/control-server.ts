@@ -20,30 +20,46 @@ export interface ControlServerOptions {
   readonly routes?: readonly ControlRoute[];
 }
 
+/** How long a client has to take its answer when the server is being closed. */
+const SEND_MS = 1000;
+
 export interface ControlServer {
-  /** Answers what has been asked, then removes the socket. */
+  /** Answers what has been asked, cutting off answers that go on for long, then removes the socket. */
   close(): Promise<void>;
 }
 
 /**
- * Serves `GET /status`, `/metrics`, `/version`, `POST /reload` and further routes over HTTP on a unix socket, for the user of this
- * process and root. Rejects when another server lives on the path, or when it cannot be used.
+ * Serves `GET /status`, `/metrics`, `/version`, `POST /reload` and further routes over HTTP on a unix socket, for the
+ * user of this process and root. Rejects when another server lives on the path, or when it cannot be used.
  */
 export async function openControlServer(options: ControlServerOptions): Promise<ControlServer> {
   const { path } = options;
   await clearPath(path);
   const closing = new AbortController();
-  const server = listen(options, closing.signal);
+  const answering = new Set<Promise<Response>>();
+  const server = listen(path, async (request) => {
+    const answered = answer(request, options, closing.signal);
+    answering.add(answered);
+    try {
+      return await answered;
+    } finally {
+      answering.delete(answered);
+    }
+  });
   return {
-    close() {
+    async close() {
       closing.abort();
-      return server.stop();
+      const stopped = server.stop();
+      await Promise.allSettled(answering);
+      // A client that takes nothing, such as a pager, must not keep the server from ending.
+      const timer = setTimeout(() => void server.stop(true), SEND_MS);
+      await stopped;
+      clearTimeout(timer);
     },
   };
 }
 
-function listen(options: ControlServerOptions, closing: AbortSignal): Bun.Server<undefined> {
-  const { path } = options;
+function listen(path: string, fetch: (request: Request) => Promise<Response>): Bun.Server<undefined> {
   // The mode has to be right from the first moment, not from a chmod later on.
   const umask = process.umask(0o177);
   try {
@@ -52,7 +68,7 @@ function listen(options: ControlServerOptions, closing: AbortSignal): Bun.Server
       // A snapshot may take minutes. Bun honours this for unix sockets, which its types do not know; what is said per
       // request, by `timeout`, it does not honour there.
       idleTimeout: 0 as never,
-      fetch: (request) => answer(request, options, closing),
+      fetch,
       error: (error) => Response.json({ error: error.message }, { status: 500 }),
     });
     chmodSync(path, 0o600);

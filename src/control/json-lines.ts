@@ -65,14 +65,11 @@ export function jsonLines(
   return new Response(stream, { headers: { "content-type": CONTENT_TYPE } });
 }
 
-/**
- * The values of such an answer as they arrive. Throws what the server said in an `error` line.
- */
+/** The values of such an answer as they arrive. Throws what the server said in an `error` line, or that it broke off. */
 export async function* readJsonLines(response: Response): AsyncGenerator<unknown, void, undefined> {
-  const decoder = new TextDecoder();
   let rest = "";
-  for await (const chunk of response.body ?? []) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+  for await (const text of textOf(response)) {
+    const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
       const value: unknown = JSON.parse(line);
@@ -80,5 +77,16 @@ export async function* readJsonLines(response: Response): AsyncGenerator<unknown
       yield value;
     }
   }
-  if (rest !== "") throw new Error("the server's answer broke off");
+  if (rest !== "") throw new Error(BROKE_OFF);
+}
+
+const BROKE_OFF = "the server's answer broke off: is it still running?";
+
+async function* textOf(response: Response): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of response.body ?? []) yield decoder.decode(chunk, { stream: true });
+  } catch (error) {
+    throw new Error(BROKE_OFF, { cause: error });
+  }
 }

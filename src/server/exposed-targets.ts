@@ -42,7 +42,9 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
   let damage: string | undefined;
   const unserved = new Map<string, string>();
 
-  const isServed = ({ target }: ExposedEntry): boolean => targets.list.some(({ name }) => name === target);
+  /** Whether what is served at its address is it, and no target of the configuration. */
+  const isServed = ({ target }: ExposedEntry): boolean =>
+    targets.list.some(({ name, config }) => name === target && config.exposed !== undefined);
 
   const note = ({ target, kind }: ExposedEntry, reason: string): void => {
     const message = `${target}, an exposed ${kind}, is not served: ${reason}`;
@@ -60,10 +62,6 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
   const openRest = async (): Promise<string[]> => {
     const opened: string[] = [];
     for (const entry of entries) {
-      if (isConfigured(entry.target, configured)) {
-        note(entry, ADDRESS_TAKEN);
-        continue;
-      }
       try {
         if (!isServed(entry)) {
           await open(entry);
@@ -77,8 +75,11 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
     return opened;
   };
 
-  const save = async (next: readonly ExposedEntry[]): Promise<void> => {
+  const assertUndamaged = (): void => {
     if (damage !== undefined) throw new Error(damage);
+  };
+
+  const save = async (next: readonly ExposedEntry[]): Promise<void> => {
     await saveExposed(stateDirectory, next);
     entries = next;
   };
@@ -99,7 +100,7 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       return [...(damage === undefined ? [] : [damage]), ...unserved.values()];
     },
     async add(entry) {
-      if (damage !== undefined) throw new Error(damage);
+      assertUndamaged();
       await forgetState(exposedDirectory(stateDirectory), entry.target);
       await open(entry);
       try {
@@ -110,11 +111,12 @@ export async function openExposedTargets(options: ExposedTargetsOptions): Promis
       }
     },
     async remove(name) {
+      assertUndamaged();
       const entry = entries.find(({ target }) => target === name);
       if (entry === undefined) throw new Error(notExposed(name, configured));
       await save(entries.filter((other) => other !== entry));
       unserved.delete(name);
-      if (!isConfigured(name, configured) && isServed(entry)) await targets.remove(name);
+      if (isServed(entry)) await targets.remove(name);
       // What it says must not be that of the next one here; where this fails, `add` does it.
       await forgetState(exposedDirectory(stateDirectory), name).catch(() => {});
       return entry;

@@ -104,8 +104,6 @@ export function openSnapshotSchedule({ nowMs, setTimer, tell, report }: Schedule
 
   return {
     follow(volumes) {
-      const isKept = (one: ScheduledVolume, other: ScheduledVolume): boolean =>
-        one.archive === other.archive && one.volume === other.volume && one.everyMs === other.everyMs;
       const before = entries;
       for (const entry of before) if (!volumes.some((volume) => isKept(entry.scheduled, volume))) end(entry);
       entries = volumes.map((volume) => before.find(({ scheduled }) => isKept(scheduled, volume)) ?? begin(volume));
@@ -117,3 +115,7 @@ export function openSnapshotSchedule({ nowMs, setTimer, tell, report }: Schedule
     },
   };
 }
+
+/** Whether a volume is to be snapshotted as before. */
+const isKept = (one: ScheduledVolume, other: ScheduledVolume): boolean =>
+  one.archive === other.archive && one.volume === other.volume && one.everyMs === other.everyMs;

@@ -59,29 +59,6 @@ export function snapshotService({ targets, exposed, turns, tell }: SnapshotServi
     }
   };
 
-  const entryFor = (
-    kind: ExposedEntry["kind"],
-    target: ServedTarget,
-    snapshot: Snapshot,
-    as: string,
-    volume: string,
-  ): ExposedEntry => {
-    const { backend, sync } = target.config;
-    if (backend.kind !== "cas") throw new Error(`${target.name} is no archive`);
-    return {
-      target: as,
-      kind,
-      origin: target.config.exposed?.kind === "snapshot" ? target.config.exposed.origin : target.name,
-      snapshotId: snapshot.id,
-      store: blobStoreKey(backend.blobStore),
-      volume,
-      sizeBytes: snapshot.sizeBytes,
-      blockSizeBytes: backend.blockSizeBytes,
-      sync,
-      allowMacs: target.status().maskList,
-    };
-  };
-
   return {
     async create(name, description) {
       const { archive, volume } = volumeOf(name);
@@ -146,6 +123,29 @@ export function snapshotService({ targets, exposed, turns, tell }: SnapshotServi
       const [one, other] = [findById(snapshots, from), findById(snapshots, to)];
       return { from: toReport(one), to: toReport(other), ranges: archive.diff(volume, one.id, other.id) };
     },
+  };
+}
+
+function entryFor(
+  kind: ExposedEntry["kind"],
+  target: ServedTarget,
+  snapshot: Snapshot,
+  as: string,
+  volume: string,
+): ExposedEntry {
+  const { backend, sync } = target.config;
+  if (backend.kind !== "cas") throw new Error(`${target.name} is no archive`);
+  return {
+    target: as,
+    kind,
+    origin: target.config.exposed?.kind === "snapshot" ? target.config.exposed.origin : target.name,
+    snapshotId: snapshot.id,
+    store: blobStoreKey(backend.blobStore),
+    volume,
+    sizeBytes: snapshot.sizeBytes,
+    blockSizeBytes: backend.blockSizeBytes,
+    sync,
+    allowMacs: target.status().maskList,
   };
 }
 

@@ -223,7 +223,7 @@ test.each([
   ["snapshot_every = 3600", 'snapshot_every: is an integer; write a duration in quotes from "1s" to "24d"'],
   ['volume = ""', "volume: is empty; write a name"],
   [`volume = "${"\u00e9".repeat(128)}"`, "volume: is 256 bytes long; shorten it to 255 at most"],
-  ["volume = 1", "volume: is an integer; write a name in quotes"],
+  ["volume = 1", "volume: is an integer; write a string in quotes"],
   ["total_sectors = 2", "total_sectors: is there beside size; keep one of the two"],
   ["blocksize = 4096", 'blocksize: unknown key; the nearest known key is "block_size"'],
 ])("in [target.cas], %s is refused", (line, message) => {

@@ -64,5 +64,5 @@ test("closing the server ends an answer that nobody takes, and says so", async (
 });
 
 test("an answer that broke off is not taken for one that ended", async () => {
-  expect(await reasonOf(collect(new Response("1\n2")))).toBe("the server's answer broke off");
+  expect(await reasonOf(collect(new Response("1\n2")))).toContain("answer broke off");
 });
