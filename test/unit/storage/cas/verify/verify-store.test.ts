@@ -1,28 +1,15 @@
 import { beforeEach, expect, test } from "bun:test";
-import { createCompression } from "../../../../../src/base/compression.ts";
 import { BlobStoreError, type BlobStore } from "../../../../../src/blob/blob-store.ts";
 import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../../../../../src/blob/memory-store.ts";
 import { FOOTER_BYTES } from "../../../../../src/storage/cas/pack-format.ts";
-import { rootsIn } from "../../../../../src/storage/cas/recover-volumes.ts";
-import { openStoreIndex } from "../../../../../src/storage/cas/store-index.ts";
 import { asWords, isHole } from "../../../../../src/storage/cas/tree/shape.ts";
-import { emptyHistory, type HistoryStore } from "../../../../../src/storage/cas/verify/history.ts";
-import { withoutClients } from "../../../../../src/storage/cas/verify/pace.ts";
-import type {
-  Damage,
-  VerifyEnd,
-  VerifyEvent,
-  VerifyOptions,
-} from "../../../../../src/storage/cas/verify/verify-events.ts";
-import { verifyStore, type VerifiedStore } from "../../../../../src/storage/cas/verify/verify-store.ts";
+import { verifyStore } from "../../../../../src/storage/cas/verify/verify-store.ts";
 import {
-  BLOCK_SECTORS,
   blockOf,
   entriesOf,
   findEntry,
   flip,
   hashOf,
-  hasher,
   nodesOf,
   openTestArchive,
   openTestVolume,
@@ -31,129 +18,27 @@ import {
   writeBlock,
 } from "../../../../support/archive-store.ts";
 import { reasonOf } from "../../../../support/reason-of.ts";
-
-/** Three levels, of which the first two blocks of the top have something: two parts. */
-const BLOCKS = 20_000;
-const FIRST = 100;
-const FAR = 17_000;
+import {
+  affected,
+  BLOCKS,
+  expectedFor,
+  FAR,
+  fillStore,
+  gather,
+  memoryHistory,
+  storeOver,
+  verifyWith,
+  type Run,
+} from "../../../../support/verified-store.ts";
 
 let contents: MemoryStoreContents;
 let mondayId: string;
 
-/** e1.0 with a snapshot, then changed; e2.0, a clone of the snapshot, changed elsewhere. */
-async function fill(): Promise<void> {
-  contents = emptyContents();
-  const archive = await openTestArchive(createMemoryStore(contents), await stateDisk());
-  const volume = await openTestVolume(archive, "e1.0", BLOCKS);
-  for (let block = 0; block < FIRST; block++) await writeBlock(volume, block, blockOf(block));
-  await writeBlock(volume, FAR, blockOf(FAR));
-  mondayId = (await archive.createSnapshot("e1.0", "monday")).id;
-  await writeBlock(volume, 5, blockOf(1005));
-  await archive.clone("e1.0", mondayId, "e2.0");
-  const clone = await openTestVolume(archive, "e2.0", BLOCKS);
-  await writeBlock(clone, FAR + 1, blockOf(FAR + 1));
-  await archive.close();
-}
-
-beforeEach(fill);
-
-interface Run {
-  readonly end: VerifyEnd;
-  readonly damage: readonly Damage[];
-  readonly notices: readonly string[];
-}
-
-/** A history in memory, and the store that keeps it. */
-function memoryHistory(): HistoryStore & { saves: number } {
-  let saved = emptyHistory();
-  return {
-    saves: 0,
-    load: async () => saved,
-    async save(history) {
-      this.saves++;
-      saved = { ...history, packs: new Map(history.packs), parts: [...history.parts] };
-    },
-  };
-}
-
-async function storeOver(blobs: BlobStore, history: HistoryStore): Promise<VerifiedStore> {
-  const { index } = await openStoreIndex({
-    disk: await stateDisk(),
-    stateDirectory: "/state",
-    blobs,
-    hasher,
-    report: () => {},
-    progress: () => {},
-  });
-  let nowMs = 1_800_000_000_000;
-  return {
-    blobs,
-    hasher,
-    compression: createCompression(),
-    index,
-    roots: () => rootsIn(blobs),
-    history,
-    pace: withoutClients(),
-    nowMs: () => nowMs++,
-    monotonicMs: () => performance.now(),
-  };
-}
-
-async function gather(events: AsyncIterable<VerifyEvent>): Promise<Run> {
-  const damage: Damage[] = [];
-  const notices: string[] = [];
-  let end: VerifyEnd | undefined;
-  for await (const event of events) {
-    if (event.event === "damage") damage.push(event.damage);
-    if (event.event === "notice") notices.push(event.message);
-    if (event.event === "end") end = event;
-  }
-  return { end: end!, damage, notices };
-}
-
-const verifyWith = async (
-  blobs: BlobStore,
-  options: VerifyOptions = {},
-  history: HistoryStore = memoryHistory(),
-): Promise<Run> => gather(verifyStore(await storeOver(blobs, history), options));
+beforeEach(async () => {
+  ({ contents, mondayId } = await fillStore());
+});
 
 const verify = (): Promise<Run> => verifyWith(createMemoryStore(contents));
-
-/** What is affected, in short: the volume, a snapshot's description, and ranges of blocks. */
-const affected = ({ end }: Run): [string, ...[number, number][]][] =>
-  end.affected.map(({ volume, snapshot, ranges }) => [
-    snapshot === undefined ? volume : `${volume} ${snapshot.description}`,
-    ...ranges.map(({ sector, sectorCount }): [number, number] => [
-      sector / BLOCK_SECTORS,
-      (sector + sectorCount) / BLOCK_SECTORS,
-    ]),
-  ]);
-
-/** The blocks that each volume and snapshot has, by number: whose hash. */
-function model(): Record<string, Map<number, string>> {
-  const monday = new Map<number, string>();
-  for (let block = 0; block < FIRST; block++) monday.set(block, hashOf(blockOf(block)).toHex());
-  monday.set(FAR, hashOf(blockOf(FAR)).toHex());
-  const present = new Map(monday).set(5, hashOf(blockOf(1005)).toHex());
-  const clone = new Map(monday).set(FAR + 1, hashOf(blockOf(FAR + 1)).toHex());
-  return { "e1.0 monday": monday, "e1.0": present, "e2.0": clone };
-}
-
-/** What is affected where these hashes of data blocks cannot be had. */
-function expectedFor(lost: ReadonlySet<string>): [string, ...[number, number][]][] {
-  const found: [string, ...[number, number][]][] = [];
-  for (const [name, blocks] of Object.entries(model())) {
-    const ranges: [number, number][] = [];
-    for (const [block, hash] of [...blocks].toSorted(([a], [b]) => a - b)) {
-      if (!lost.has(hash)) continue;
-      const last = ranges.at(-1);
-      if (last !== undefined && last[1] === block) last[1]++;
-      else ranges.push([block, block + 1]);
-    }
-    if (ranges.length > 0) found.push([name, ...ranges]);
-  }
-  return found;
-}
 
 test("a store in which nothing is wrong is good, whole, and every byte of its packs was read", async () => {
   const { end, damage, notices } = await verify();
@@ -384,77 +269,6 @@ test("a store that is out of reach is no damaged one: the run ends with the reas
   const store = await storeOver(blobs, memoryHistory());
   const away = { ...blobs, get: () => Promise.reject(new BlobStoreError("unavailable", "the network is down")) };
   expect(await reasonOf(gather(verifyStore({ ...store, blobs: away })))).toContain("the network is down");
-});
-
-test("runs of no time at all do one piece each, the one that waited longest, until everything was verified", async () => {
-  const history = memoryHistory();
-  const blobs = createMemoryStore(contents);
-  const store = await storeOver(blobs, history);
-  const pieces = contents.blobs.size + 2;
-  for (let done = 1; done <= pieces; done++) {
-    const { end } = await gather(verifyStore(store, { maxDurationMs: 0 }));
-    expect(end).toMatchObject({ outcome: "stopped", complete: false });
-    expect(end.packsDone + end.treePartsDone).toBe(1);
-    expect(end.packsNeverVerified).toBe(Math.max(0, contents.blobs.size - done));
-  }
-  const saved = await history.load();
-  expect([...saved.packs.keys()].toSorted()).toEqual([...contents.blobs.keys()].toSorted());
-  expect(saved.parts.every((ms) => ms > 0)).toBe(true);
-  const oldest = Math.min(...saved.packs.values());
-  await gather(verifyStore(store, { maxDurationMs: 0 }));
-  expect(Math.min(...(await history.load()).packs.values())).toBeGreaterThan(oldest);
-});
-
-test("a damaged pack is the first of the next run, and its damage is told again though there is no time", async () => {
-  const history = memoryHistory();
-  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(3)));
-  flip(contents, pack, directory.offsetBytes(entry));
-  await verifyWith(createMemoryStore(contents), {}, history);
-  const run = await verifyWith(createMemoryStore(contents), { maxDurationMs: 0 }, history);
-  expect(run.damage[0]).toMatchObject({ kind: "pack", pack });
-  expect(run.end).toMatchObject({ outcome: "damaged", complete: false, packsDone: 1 });
-  expect(affected(run)).toEqual(expectedFor(new Set([hashOf(blockOf(3)).toHex()])));
-});
-
-test("a run that is ended keeps what it verified", async () => {
-  const history = memoryHistory();
-  const store = await storeOver(createMemoryStore(contents), history);
-  const stop = new AbortController();
-  const events = verifyStore({ ...store, monotonicMs: clockOf(300) }, { signal: stop.signal });
-  let last = 0;
-  const reason = await reasonOf(
-    (async () => {
-      for await (const event of events) {
-        if (event.event !== "progress") continue;
-        last = event.packsDone;
-        if (last >= 2) stop.abort(new Error("enough"));
-      }
-    })(),
-  );
-  expect(reason).toBe("enough");
-  expect((await history.load()).packs.size).toBe(last);
-});
-
-/** A clock that is later each time it is looked at. */
-function clockOf(stepMs: number): () => number {
-  let nowMs = 0;
-  return () => (nowMs += stepMs);
-}
-
-test("a reader that goes away ends the run, which keeps what it verified", async () => {
-  const history = memoryHistory();
-  const store = await storeOver(createMemoryStore(contents), history);
-  for await (const event of verifyStore({ ...store, monotonicMs: clockOf(300) })) {
-    if (event.event === "progress" && event.packsDone === 1) break;
-  }
-  expect((await history.load()).packs.size).toBe(1);
-});
-
-test("what cannot be kept is said, and the result stands", async () => {
-  const history = { ...memoryHistory(), save: () => Promise.reject(new Error("no space left")) };
-  const run = await verifyWith(createMemoryStore(contents), {}, history);
-  expect(run.notices[0]).toContain("no space left");
-  expect(run.end.outcome).toBe("good");
 });
 
 test("a store without packs and roots is good", async () => {
