@@ -102,7 +102,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   });
   const aoe = openAoe(config, args, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoe);
-  const status = statusReporter(targets, aoe, () => [...warnings, ...exposed.warnings]);
+  const status = statusReporter(targets, archives, aoe, () => [...warnings, ...exposed.warnings]);
   const schedule = openSnapshotSchedule({ nowMs: Date.now, setTimer, tell, report });
   schedule.follow(scheduledVolumes(targets));
 
