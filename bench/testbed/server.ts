@@ -1,9 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
-import type { Launch } from "./peers.ts";
 
 /** Where servers run, and the load generator; no other process is kept off them. */
 const SERVER_CPU = 0;
 export const CLIENT_CPU = 1;
+
+/** How to start a server. */
+export interface Launch {
+  readonly command: readonly string[];
+  /** What the server says on stdout when it serves. Without it, it serves when it answers. */
+  readonly readyLine?: string;
+  /** For a server that goes into the background: where it leaves its process number. */
+  readonly pidFile?: string;
+}
 
 const START_MS = 10_000;
 const STOP_MS = 10_000;
