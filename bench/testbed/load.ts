@@ -44,6 +44,8 @@ export interface Measurement {
   readonly retransmits: number;
   /** Requests outstanding: fewer than asked for where the target's buffers are fewer. */
   readonly window: number;
+  /** All requests of the run, those of the warm-up included. */
+  readonly requests: number;
 }
 
 /** Where a server's clients find it. */
@@ -146,6 +148,7 @@ export async function measure(client: Client, work: Load, extent: Extent): Promi
     clientIdle: report.client_idle,
     retransmits: report.retransmits,
     window: report.window,
+    requests: report.done_in_all,
   };
 }
 
@@ -194,5 +197,6 @@ export function summarise(rounds: readonly Measurement[]): Measurement {
     clientIdle: medianOf("clientIdle"),
     retransmits: rounds.reduce((sum, round) => sum + round.retransmits, 0),
     window: medianOf("window"),
+    requests: medianOf("requests"),
   };
 }
