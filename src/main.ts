@@ -4,6 +4,8 @@ import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
 import { check } from "./commands/check.ts";
 import { discoverCommand } from "./commands/discover.ts";
+import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -19,6 +21,8 @@ const commands: SubCommandsDef = {
   discover: discoverCommand,
   probe: probeCommand,
   status: statusCommand,
+  import: importCommand,
+  export: exportCommand,
 };
 
 const main = defineCommand({

@@ -10,6 +10,7 @@ import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { openHttpServer } from "../control/http-server.ts";
+import { imageService, type ImageTarget } from "../server/image/image-service.ts";
 import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { statusReporter } from "../server/status-report.ts";
 import { openTargets, type TargetSet } from "../server/target-set.ts";
@@ -94,7 +95,9 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     reloading = next.catch(() => {});
     return next;
   };
-  const control = await openControlServer({ path: config.server.controlSocket, report: status, reload: reloadInTurn });
+  const images = imageService({ find: (name) => imageTarget(targets, name), clients: () => status().clients });
+  const { controlSocket } = config.server;
+  const control = await openControlServer({ path: controlSocket, report: status, reload: reloadInTurn, images });
   const { http: httpAddress } = config.server;
   const http = httpAddress === undefined ? undefined : openHttpServer({ ...httpAddress, report: status });
 
@@ -117,6 +120,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
       await reloading;
       await aoe?.close(DRAIN_MS);
       await http?.close();
+      await images.close();
       await control.close();
       await targets.close();
     } catch (error) {
@@ -131,6 +135,14 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   console.log(`voe ready: ${targets.list.length} target${targets.list.length === 1 ? "" : "s"}`);
   for (const line of mountLines(targets, aoe, http?.url)) console.log(line);
   notifyReady("serving");
+}
+
+/** A target as images are written to it and read from it. */
+function imageTarget(targets: TargetSet, name: string): ImageTarget | undefined {
+  const target = targets.list.find((each) => each.name === name);
+  if (target === undefined) return undefined;
+  const { state, reason } = target.status();
+  return { storage: target.aoe.storage, failure: state === "failed" ? reason : undefined };
 }
 
 /** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */

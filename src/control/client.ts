@@ -14,10 +14,15 @@ export function controlPaths(asked: string | undefined, environment: NodeJS.Proc
 
 /** The status report of the first server that answers. Rejects with what was tried and what can be done. */
 export async function fetchStatus(paths: readonly string[]): Promise<StatusReport> {
+  return (await findServer(paths)).report;
+}
+
+/** The first server that answers: its socket and its status report. Rejects as `fetchStatus`. */
+export async function findServer(paths: readonly string[]): Promise<{ path: string; report: StatusReport }> {
   const failures: string[] = [];
   for (const path of paths) {
     try {
-      return await ask(path);
+      return { path, report: await ask(path) };
     } catch (error) {
       failures.push(`${path}: ${reasonOf(error, path)}`);
     }

@@ -1,6 +1,9 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ImageOperations } from "../protocol/image/transfer.ts";
+import { answerImageRequest } from "./image-routes.ts";
 import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
 import type { StatusReport } from "./status.ts";
 
@@ -10,6 +13,8 @@ export interface ControlServerOptions {
   readonly report: () => StatusReport;
   /** Reads the configuration again and says what has changed, a sentence each; rejects when it is wrong. */
   readonly reload: () => Promise<readonly string[]>;
+  /** Disk images in and out; absent: there are none to be had. */
+  readonly images?: ImageOperations;
 }
 
 export interface ControlServer {
@@ -17,15 +22,24 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
+/** How long those who have asked are given to take their answers when the server stops. */
+const CLOSE_MS = 2000;
+
 /**
- * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` over HTTP on a unix socket, for the user of this
+ * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` and images over HTTP on a unix socket, for the user of this
  * process and root. Rejects when another server lives on the path, or when it cannot be used.
  */
 export async function openControlServer(options: ControlServerOptions): Promise<ControlServer> {
   const { path } = options;
   await clearPath(path);
   const server = listen(options);
-  return { close: () => server.stop() };
+  return {
+    async close() {
+      await Promise.race([server.stop(), sleep(CLOSE_MS, undefined, { ref: false })]);
+      // Who does not take an answer must not keep the server from stopping.
+      await server.stop(true);
+    },
+  };
 }
 
 function listen(options: ControlServerOptions): Bun.Server<undefined> {
@@ -35,7 +49,15 @@ function listen(options: ControlServerOptions): Bun.Server<undefined> {
   try {
     const server = Bun.serve({
       unix: path,
-      fetch: (request) => answer(request, options),
+      // Images have no bound.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      fetch(request, server) {
+        const image = options.images === undefined ? undefined : answerImageRequest(request, options.images);
+        if (image === undefined) return answer(request, options);
+        // Either side of an image may be slow.
+        server.timeout(request, 0);
+        return image;
+      },
       error: (error) => Response.json({ error: error.message }, { status: 500 }),
     });
     chmodSync(path, 0o600);
