@@ -154,7 +154,7 @@ function imageTarget(targets: TargetSet, name: string): ImageTarget | undefined 
   const target = targets.list.find((each) => each.name === name);
   if (target === undefined) return undefined;
   const { state, reason } = target.status();
-  return { storage: target.aoe.storage, failure: state === "failed" ? reason : undefined };
+  return { storage: target.aoe.storage, failure: state === "failed" ? reason : undefined, archive: target.archive };
 }
 
 /** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */

@@ -11,8 +11,8 @@ import {
   type ImportResult,
 } from "../../protocol/image/transfer.ts";
 import { SECTOR_BYTES, type BlockStorage } from "../../storage/block-storage.ts";
-import type { Archive } from "../../storage/cas/archive.ts";
 import { resolvePrefix } from "../../storage/cas/snapshot-id.ts";
+import type { ArchiveVolume } from "../served-target.ts";
 import { exportImage, type ReadableDisk } from "./export-image.ts";
 import { frameStream } from "./frame-stream.ts";
 import { importImage } from "./import-image.ts";
@@ -26,7 +26,7 @@ export interface ImageTarget {
   /** Why it no longer writes, where it does not. */
   readonly failure: string | undefined;
   /** Of an archive: where its snapshots are. */
-  readonly archive?: { readonly archive: Archive; readonly volume: string } | undefined;
+  readonly archive?: ArchiveVolume | undefined;
 }
 
 export interface ImageServiceOptions {
@@ -185,7 +185,7 @@ function checkImport(
   }
 }
 
-function findSnapshot(name: string, { archive, volume }: NonNullable<ImageTarget["archive"]>, prefix: string): string {
+function findSnapshot(name: string, { archive, volume }: ArchiveVolume, prefix: string): string {
   const ids = archive.snapshots(volume).map(({ id }) => id);
   try {
     return resolvePrefix(ids, prefix);
