@@ -23,7 +23,7 @@ export interface ControlServer {
 }
 
 /** How long those who have asked are given to take their answers when the server stops. */
-const CLOSE_MS = 2000;
+const CLOSE_MS = 1000;
 
 /**
  * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` and images over HTTP on a unix socket, for the user of this

@@ -4,6 +4,8 @@ import { DATA, DATA_MOST_BYTES, END, FRAME_HEADER_BYTES, HOLE, HOLE_MOST_SECTORS
 /** Zeros are looked for in units of this size: what filesystems allocate, and archives hash. */
 const UNIT_BYTES = 4096;
 const zeros = Buffer.alloc(UNIT_BYTES);
+/** Zeros that had to be read are told after so many sectors, 64 MiB: who waits for frames sees that it goes on. */
+const TOLD_ZEROS_SECTORS = 2 ** 17;
 
 export interface FrameWriter {
   /** Sectors of the image so far. */
@@ -72,6 +74,7 @@ export function frameWriter(): FrameWriter {
         dataFrom = end;
       }
       pushData(frames, bytes, dataFrom, bytes.length);
+      if (holeSectors >= TOLD_ZEROS_SECTORS) pushHole(frames);
       return frames;
     },
     end() {

@@ -66,6 +66,16 @@ test("a hole goes on over what is given in pieces", () => {
   expect(writer.dataBytes).toBe(512);
 });
 
+test("zeros that are given go out after 64 MiB of them, so that whoever reads sees progress", () => {
+  const writer = frameWriter();
+  const zeros = new Uint8Array(DATA_MOST_BYTES);
+  const counts: number[] = [];
+  for (let i = 0; i < 600; i++) {
+    counts.push(...writer.data(zeros).map((frame) => Buffer.from(frame).readUInt32LE(4)));
+  }
+  expect(counts).toEqual([2 ** 17, 2 ** 17]);
+});
+
 test("a hole of more than 2^32 sectors takes several frames", async () => {
   const writer = frameWriter();
   writer.hole(2 ** 33);
