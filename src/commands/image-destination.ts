@@ -34,7 +34,7 @@ export async function prepareDestination(path: string, force: boolean): Promise<
   const stats = await statsOf(path);
   if (stats === undefined) return { open: (sizeBytes) => openFile(path, sizeBytes) };
   if (stats.isFIFO() || stats.isCharacterDevice()) {
-    return { open: () => Promise.resolve(pipeDestination(path, Bun.file(path))) };
+    return { open: () => openPipe(path) };
   }
   if (stats.isDirectory()) throw new Error(`${path} is a directory: name a file in it`);
   if (!stats.isFile() && !stats.isBlockDevice()) throw new Error(`${path} is no file, device or pipe`);
@@ -136,6 +136,20 @@ async function openDevice(path: string, sizeBytes: number): Promise<ImageDestina
       await file.close();
     },
     abandon: () => file.close(),
+  };
+}
+
+async function openPipe(path: string): Promise<ImageDestination> {
+  // Opened here, which waits for a reader: Bun's own opening of a path fails where there is none yet.
+  const file = await open(path, constants.O_WRONLY);
+  const destination = pipeDestination(path, Bun.file(file.fd));
+  return {
+    ...destination,
+    async finish() {
+      await destination.finish();
+      await file.close().catch(() => {});
+    },
+    abandon: () => file.close().catch(() => {}),
   };
 }
 
