@@ -45,7 +45,7 @@ async function runExport(rawArgs: readonly string[]): Promise<void> {
   if (toStdout && values.json === true) throw new UsageError("--json and the image cannot both go to stdout");
   if (toStdout && process.stdout.isTTY) throw new UsageError("an image does not go to a terminal: name a FILE");
   const destination = await prepareDestination(second, values.force === true);
-  const { path } = await findServer(controlPaths(values.control, process.env));
+  const path = await findServer(controlPaths(values.control, process.env));
   const beganMs = performance.now();
   const { info, dataBytes } = await interruptible(async (signal) => {
     const { info, body } = await requestImage(path, exported, signal);

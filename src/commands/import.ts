@@ -42,7 +42,7 @@ async function runImport(rawArgs: readonly string[]): Promise<void> {
   const progress = stderrProgress(`import into ${target}`, source.sizeBytes);
   try {
     log.info(`${target} gets another content: no client may have it mounted, and none may keep what it has read of it`);
-    const { path } = await findServer(controlPaths(values.control, process.env));
+    const path = await findServer(controlPaths(values.control, process.env));
     const beganMs = performance.now();
     const result = await interruptible((signal) => {
       const request = {

@@ -1,4 +1,11 @@
-/** `voe import` and `voe export` on the control socket: frames as the body of a request, or of an answer. */
+/**
+ * Images over the control socket, as frames (src/protocol/image/frame.ts):
+ *
+ *     POST /images/import?target=e1.0[&size=BYTES][&force=1][&trim=1]    frames, answered with an ImportResult
+ *     GET  /images/export?target=e1.0[&snapshot=ID]                      frames, and an ExportInfo as a header
+ *
+ * What is refused is `{"error": "..."}`. Both end when the client hangs up.
+ */
 import {
   EXPORT_INFO_HEADER,
   ImageRefusal,
@@ -6,25 +13,23 @@ import {
   type ImageOperations,
   type ImportRequest,
 } from "../protocol/image/transfer.ts";
+import type { ControlRoute } from "./control-server.ts";
 
-export const IMPORT_PATH = "/images/import";
-export const EXPORT_PATH = "/images/export";
+const IMPORT_PATH = "/images/import";
+const EXPORT_PATH = "/images/export";
 
-/**
- * Answers `POST /images/import?target=e1.0[&size=BYTES][&force=1][&trim=1]` with an ImportResult and
- * `GET /images/export?target=e1.0[&snapshot=ID]` with frames; undefined where it is neither. An error is an object with
- * `error`.
- */
-export function answerImageRequest(request: Request, images: ImageOperations): Promise<Response> | undefined {
-  const { pathname, searchParams } = new URL(request.url);
-  switch (`${request.method} ${pathname}`) {
-    case `POST ${IMPORT_PATH}`:
-      return orError(() => answerImport(request, searchParams, images));
-    case `GET ${EXPORT_PATH}`:
-      return orError(() => answerExport(request, searchParams, images));
-    default:
-      return undefined;
-  }
+/** The routes of images. */
+export function imageRoutes(images: ImageOperations): ControlRoute {
+  return (request, { pathname, searchParams }) => {
+    switch (`${request.method} ${pathname}`) {
+      case `POST ${IMPORT_PATH}`:
+        return orError(() => answerImport(request, searchParams, images));
+      case `GET ${EXPORT_PATH}`:
+        return orError(() => answerExport(request, searchParams, images));
+      default:
+        return undefined;
+    }
+  };
 }
 
 /** The URL's part for an import, without the host. */

@@ -5,7 +5,7 @@ import { DATA_MOST_BYTES, DATA_MOST_SECTORS, failureFrame } from "../../protocol
 import { frameWriter } from "../../protocol/image/frame-writer.ts";
 import { LATER, OK, SECTOR_BYTES, type BlockStorage, type StorageStatus } from "../../storage/block-storage.ts";
 import { storageFailure } from "./storage-failure.ts";
-import { turns } from "./turns.ts";
+import { loopTurn } from "./loop-turn.ts";
 
 /** Reads in flight at once, of 256 KiB each: an archive's blocks may have to come from afar. */
 const READ_AHEAD = 8;
@@ -32,7 +32,7 @@ interface Piece extends SectorRange {
  * with nothing in flight, also when it is not read to its end.
  */
 export async function* exportImage(disk: ReadableDisk): AsyncGenerator<Uint8Array> {
-  const turn = turns();
+  const turn = loopTurn();
   const writer = frameWriter();
   const free = Array.from({ length: READ_AHEAD }, () => allocateMemory(DATA_MOST_BYTES));
   const memories = [...free];

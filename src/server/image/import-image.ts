@@ -5,7 +5,7 @@ import type { ImportResult } from "../../protocol/image/transfer.ts";
 import { LATER, OK, SECTOR_BYTES, type BlockStorage } from "../../storage/block-storage.ts";
 import { requestWindow } from "./request-window.ts";
 import { storageFailure } from "./storage-failure.ts";
-import { turns } from "./turns.ts";
+import { loopTurn } from "./loop-turn.ts";
 
 /** 16 MiB: what one sync covers where every write is answered when it is durable. */
 const MOST_IN_FLIGHT = 64;
@@ -27,7 +27,7 @@ export async function importImage(
 ): Promise<ImportResult> {
   const window = requestWindow(MOST_IN_FLIGHT);
   const flushes = requestWindow(1);
-  const turn = turns();
+  const turn = loopTurn();
   const buffer = allocateMemory(DATA_MOST_BYTES);
   let dataBytes = 0;
   let unflushedBytes = 0;

@@ -8,12 +8,12 @@ function open(columns: number | undefined, totalBytes: number | undefined) {
   const progress = transferProgress({ write: (part) => (text += part), columns }, "import", totalBytes, () => now);
   return {
     progress,
-    at(ms: number, doneBytes: number): string {
+    at: (ms: number, doneBytes: number): string => {
       [text, now] = ["", ms];
       progress.update(doneBytes);
       return text;
     },
-    ended(): string {
+    ended: (): string => {
       text = "";
       progress.end();
       return text;

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openControlServer, type ControlServer } from "../../../src/control/control-server.ts";
 import { requestImage, sendImage } from "../../../src/control/image-client.ts";
+import { imageRoutes } from "../../../src/control/image-routes.ts";
 import { frameReader } from "../../../src/protocol/image/frame.ts";
 import type { ImageOperations } from "../../../src/protocol/image/transfer.ts";
 import { framesOf, receive, streamOf } from "../../support/image-frames.ts";
@@ -38,7 +39,7 @@ async function open(images: Partial<ImageOperations>): Promise<void> {
     path,
     report: () => someReport(),
     reload: () => Promise.resolve([]),
-    images: { importImage: refused, exportImage: refused, ...images },
+    routes: [imageRoutes({ importImage: refused, exportImage: refused, ...images })],
   });
 }
 

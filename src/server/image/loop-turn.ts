@@ -2,7 +2,7 @@
 const TURN_MS = 0.25;
 
 /** Returns what a loop awaits in each round: it gives up its turn of the event loop where that has lasted long enough. */
-export function turns(): () => Promise<void> | undefined {
+export function loopTurn(): () => Promise<void> | undefined {
   let beganMs = performance.now();
   return () => {
     if (performance.now() - beganMs < TURN_MS) return undefined;
