@@ -78,10 +78,13 @@ async function sendFrames(
 ): ReturnType<typeof sendImage> {
   const frames = framesOf(source, progress);
   let failure: unknown;
+  let isWanted = true;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
         const { done, value } = await frames.next();
+        // The server has answered already, and takes no more.
+        if (!isWanted) return;
         if (done) controller.close();
         else controller.enqueue(value);
       } catch (error) {
@@ -89,8 +92,8 @@ async function sendFrames(
         controller.error(error);
       }
     },
-    async cancel() {
-      await frames.return();
+    cancel() {
+      isWanted = false;
     },
   });
   try {

@@ -125,9 +125,15 @@ export function imageService({ find, clients }: ImageServiceOptions): ImageServi
   };
 
   /** A disk's frames as a stream; `end` follows the last of them, or the end of whoever reads them. */
-  const send = (disk: ReadableDisk, gone: AbortSignal, end: () => Promise<void>): ReadableStream<Uint8Array> => {
+  const send = (
+    name: string,
+    disk: ReadableDisk,
+    gone: AbortSignal,
+    end: () => Promise<void>,
+  ): ReadableStream<Uint8Array> => {
+    log.info(`export of ${name} begins: ${formatSize(disk.info.sectorCount * SECTOR_BYTES)}`);
     const { stream, done } = frameStream(exportImage(disk), gone, stopping.signal);
-    void track(done.then(end)).catch((error: Error) => log.warn(`an export: ${error.message}`));
+    void track(done.then(end)).catch((error: Error) => log.warn(`export of ${name}: ${error.message}`));
     return stream;
   };
 
@@ -138,12 +144,12 @@ export function imageService({ find, clients }: ImageServiceOptions): ImageServi
       if (archive === undefined) {
         if (snapshot !== undefined) throw new ImageRefusal(409, `${name} is no archive and has no snapshots`);
         const lasting = use(name, "export");
-        const body = send(storage, gone, () => Promise.resolve(lasting[Symbol.dispose]()));
+        const body = send(name, storage, gone, () => Promise.resolve(lasting[Symbol.dispose]()));
         return { info: infoOf(storage, null, storage.info.readOnly), body };
       }
       const id = snapshot === undefined ? undefined : findSnapshot(name, archive, snapshot);
       const root = await archive.archive.openRoot(archive.volume, id);
-      return { info: infoOf(root, id ?? null, true), body: send(root, gone, () => root.close()) };
+      return { info: infoOf(root, id ?? null, true), body: send(name, root, gone, () => root.close()) };
     },
     async close() {
       stopping.abort();

@@ -28,10 +28,15 @@ const bytes = new Uint8Array(4096).fill(7);
 
 async function write(to: string, force: boolean): Promise<void> {
   const destination = await (await prepareDestination(to, force)).open(64 * MIB);
-  await destination.zero(MIB, 0);
-  await destination.write(bytes, MIB);
-  await destination.zero(63 * MIB - 4096, MIB + 4096);
-  await destination.finish();
+  try {
+    await destination.zero(MIB, 0);
+    await destination.write(bytes, MIB);
+    await destination.zero(63 * MIB - 4096, MIB + 4096);
+    await destination.finish();
+  } catch (error) {
+    await destination.abandon();
+    throw error;
+  }
 }
 
 test("a file has the image's size, its data, and holes for its zeros", async () => {

@@ -1,5 +1,5 @@
 /** Images through a real control socket, with disks in memory. */
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -29,6 +29,8 @@ afterEach(async () => {
   server = undefined;
   rmSync(path, { force: true });
 });
+
+afterAll(() => rmSync(directory, { recursive: true }));
 
 const refused = (): never => {
   throw new Error("not asked for in this test");
