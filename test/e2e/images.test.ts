@@ -45,6 +45,13 @@ function begin(args: readonly string[], stdin: "ignore" | "pipe" | Blob = "ignor
   return Bun.spawn(words, { cwd: directory, stdin, stdout: "pipe", stderr: "pipe" });
 }
 
+/** Sends bytes to a process that goes on waiting for more. */
+async function feed({ stdin }: ReturnType<typeof begin>, bytes: Uint8Array): Promise<void> {
+  if (typeof stdin !== "object") throw new Error("its stdin is no pipe");
+  await stdin.write(bytes);
+  await stdin.flush();
+}
+
 async function endOf(child: ReturnType<typeof begin>): Promise<Ended> {
   const [stdout, stderr] = await Promise.all([child.stdout.bytes(), child.stderr.text()]);
   return { status: await child.exited, stdout, stderr };
@@ -154,9 +161,8 @@ describe.each([
 
   test("an import that is interrupted says how far it came, and can be made again", async () => {
     const child = begin(["import", "-", target], "pipe");
-    child.stdin.write(second.subarray(0, 8 * MIB));
-    await child.stdin.flush();
-    await until("the import begins", () => /begins: of unknown size\n$/.test(server.log()));
+    await feed(child, second.subarray(0, 8 * MIB));
+    await until("the import begins", () => server.log().endsWith("begins: of unknown size\n"));
     child.kill("SIGINT");
     const { status, stderr } = await endOf(child);
     expect(status).toBe(1);
@@ -249,9 +255,8 @@ test("SIGTERM breaks off what is under way, and the server still ends well", asy
   server.signal("SIGHUP");
   await until("the target is back", async () => (await voe(["export", "e1.1", "back.img", "--force"])).status === 0);
   const child = begin(["import", "-", "e1.1"], "pipe");
-  child.stdin.write(new Uint8Array(MIB).fill(5));
-  await child.stdin.flush();
-  await until("it has begun", () => /begins: of unknown size\n$/.test(server.log()));
+  await feed(child, new Uint8Array(MIB).fill(5));
+  await until("it has begun", () => server.log().endsWith("begins: of unknown size\n"));
   expect(await server.stop("SIGTERM")).toBe(0);
   const { status, stderr } = await endOf(child);
   expect(status).toBe(1);
