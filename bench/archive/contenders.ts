@@ -10,7 +10,8 @@ import { voeName } from "../testbed/voe.ts";
 import { launchArchive, SHELF, snapshotMs } from "./archive-server.ts";
 import type { ContenderName, LoadSection } from "./load-sections.ts";
 
-const REQUEST_BYTES = 8192;
+/** What a frame carries in whole KiB, at the MTUs that there are. */
+const FRAME_KIB: Readonly<Record<LoadSection["mtu"], number>> = { 9000: 8, 1500: 1 };
 const LEAST_JOURNAL_BYTES = 64 * 2 ** 20;
 
 export interface Place {
@@ -52,6 +53,7 @@ const mib = (bytes: number): string => `${bytes / 2 ** 20} MiB`;
 function archive(section: LoadSection, place: Place): Kind {
   const { directory, sizeBytes } = place;
   const { sync } = section;
+  const frameKib = FRAME_KIB[section.mtu];
   const journal = section.kind === "sustained" ? { journalBytes: Math.max(LEAST_JOURNAL_BYTES, sizeBytes / 4) } : {};
   const cacheBytes = sizeBytes * 1.5;
   const settle = async (): Promise<void> => void (await snapshotMs(directory));
@@ -73,7 +75,7 @@ function archive(section: LoadSection, place: Place): Kind {
     }),
     settle,
     async fill(client) {
-      await measure(client, load("seqwrite", 8, 64), { requests: sizeBytes / REQUEST_BYTES });
+      await measure(client, load("seqwrite", frameKib, 64), { requests: sizeBytes / 1024 / frameKib });
       await settle();
     },
   };

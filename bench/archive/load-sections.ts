@@ -15,7 +15,7 @@ export interface LoadSection {
   readonly title: string;
   /** What the figures are of, for readers. */
   readonly about: string;
-  readonly mtu: number;
+  readonly mtu: 9000 | 1500;
   readonly sync: "1s" | "always";
   readonly contenders: readonly ContenderName[];
   /**

@@ -82,15 +82,46 @@ still in the journal when it was asked for.
 ${table(["work", "median", "at most"], lines)}`;
 }
 
+const howToRead = ({ rounds, seconds, sizeBytes }: Report["options"]): string => {
+  const mib = sizeBytes / MIB;
+  return `Made by \`npm run build && npm run bench -- archive --output docs/benchmark-archive.md\` as root, on a machine that did
+nothing else; here with \`--rounds ${rounds} --seconds ${seconds} --size ${mib}\`. \`--rows\` measures a part of it, \`--quick\` all of it in two minutes,
+without much meaning. Figures are medians of ${rounds} round${rounds === 1 ? "" : "s"}. Ratios compare between runs and machines; absolute figures do not.
+**Bold** is what does not reach its target.
+
+**Loads.** A cell is thousand requests a second · median/99th percentile latency in us · server CPU per request in us (user
+and system time of all its threads). † the client was the limit (idle less than ${CLIENT_BOUND * 100} % of the time). The servers took turns,
+each pinned to one core, worker threads included, with the client on the other; each has a veth pair and a disk of
+${mib} MiB of its own, which was written from end to end before. One round of each is not counted before the others, since
+code is compiled while it first runs.
+
+**What a write costs later.** A write to the archive is a record of the journal; blocks are hashed, compressed and put
+into packs by checkpoints, which begin when the journal is an eighth full. *In packs after* says how long that took when
+a run was over, and the CPU per request of both together. The rows of "Writes" are *bursts*: the journal absorbs a run, and
+the next one begins when everything is in packs. "Sustained writes" are as long as it takes to write several times what the
+journal holds: what is left of the speed when packing has to keep up.
+
+**Images.** A cell is seconds · MiB/s, or MiB stored · bytes brought in to bytes stored. *Durable* is the end of
+\`voe import\`: everything is in the journal, and synced. *In packs* is when a snapshot of it is answered as well. The same
+image comes again under another name, so nothing of it is new. Before it goes out, the server is started anew and the page
+cache dropped. Nothing is pinned here.
+
+What a block costs in the index is measured by \`npm run bench -- index\`, appends to the journal by
+\`npm run bench -- journal\`, the file backend beside its peers by \`npm run bench -- aoe\` ([benchmark-aoe.md](benchmark-aoe.md)).`;
+};
+
 /** The report as Markdown. */
 export function markdown({ date, machine, options, loads, snapshots, images }: Report): string {
-  const { rounds, seconds, sizeBytes } = options;
   const parts = [
     ...loads.map(loadsTable),
     ...(snapshots ? [snapshotsTable(snapshots)] : []),
     ...images.map(imagesTable),
   ];
-  return `${date}. ${machine.join(" ")} Medians of ${rounds} round${rounds === 1 ? "" : "s"}; runs of ${seconds} s where they go by time; disks and images of ${sizeBytes / MIB} MiB.
+  return `## The archive beside files, vblade, borg and cp
+
+${date}. ${machine.join(" ")}
+
+${howToRead(options)}
 
 ${parts.join("\n")}`;
 }
