@@ -119,8 +119,9 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     { damaged: (error) => report("index", error.message), report },
   );
   await reconcile(index, blobs, hasher);
-  const blocks = packedBlocks({ ...options, index });
-  const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
+  const packed = packedBlocks({ ...options, index });
+  const blocks = packed.blocksOf(blockBytes);
+  const reader = new NodeReader(packed.nodes, new NodeCache(options.nodeCacheBytes));
 
   const served = new Map<number, Served>();
   let journal: Journal | undefined;
@@ -344,7 +345,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       await checkpoint();
       await opened.journal.close();
       await index.close();
-      await blocks.close();
+      await packed.close();
     },
   };
 }
