@@ -74,14 +74,17 @@ const isZeroHash = (hashes: Uint8Array, at: number): boolean => {
   return true;
 };
 
+/** Whether no block of the run is compressed: then it is read straight to where it belongs. */
+const isPlain = (run: Run, lengthBytes: number): boolean => run.storedBytes === run.count * lengthBytes;
+
+const hashOf = (hashes: Uint8Array, block: number): Uint8Array =>
+  hashes.subarray(block * DIGEST_BYTES, (block + 1) * DIGEST_BYTES);
+
 export function createBlockReader(options: BlockReaderOptions): BlockReader {
   const { blobs, index, hasher, compression, directories, finder, entries, underWay, report } = options;
   const found: Found = { pack: undefined, ordinal: 0 };
   const scratch = allocateMemory(RUN_MOST_BYTES);
   const tryRun = emptyRun();
-
-  /** Whether no block of the run is compressed: then it is read straight to where it belongs. */
-  const isPlain = (run: Run, lengthBytes: number): boolean => run.storedBytes === run.count * lengthBytes;
 
   /** Decodes and verifies the run's blocks; the number of the first one that is damaged, or its count. */
   const deliver = (run: Run, lengthBytes: number, from: Memory, fromAt: number, target: Memory, at: number): number => {
@@ -161,9 +164,6 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
     report("block:unreadable", `block ${hash.toHex()} ${reason}. Run voe verify to learn what is affected`);
     return MEDIUM_ERROR;
   };
-
-  const hashOf = (hashes: Uint8Array, block: number): Uint8Array =>
-    hashes.subarray(block * DIGEST_BYTES, (block + 1) * DIGEST_BYTES);
 
   const readRun = async (
     run: Run,

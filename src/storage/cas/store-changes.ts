@@ -17,7 +17,7 @@ const RUN_MOST_BYTES = 256 * 1024;
 export async function storeChanges(source: SectorSource, changes: DirtyBlocks): Promise<Uint8Array> {
   const { tree, blocks } = source;
   for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
-  const changed = Float64Array.from(changes.blocks()).sort();
+  const changed = changes.blocks();
   const batchBlocks = BATCH_BYTES / blocks.blockBytes;
   const scratch = allocateMemory(blocks.blockBytes);
   const failures: unknown[] = [];
