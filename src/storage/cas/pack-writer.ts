@@ -23,7 +23,7 @@ export interface PackWriterOptions {
   readonly packBytes: number;
   readonly underWay: BlocksUnderWay;
   /** Is told of a pack that is durable, with a directory that may be kept. The pack counts as stored once it resolves. */
-  readonly stored: (name: Uint8Array, directory: PackDirectory) => Promise<void>;
+  readonly stored: (name: Uint8Array, directory: PackDirectory, packBytes: number) => Promise<void>;
   readonly report: (key: string, message: string) => void;
 }
 
@@ -103,7 +103,7 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
     const { bytes } = pack.space.data;
     await blobs.put(packBlobName(name), bytes.subarray(0, sizeBytes));
     const directory = new PackDirectory(bytes.slice(pack.dataBytes, sizeBytes - FOOTER_BYTES));
-    await options.stored(name, directory);
+    await options.stored(name, directory, sizeBytes);
     for (let at = 0; at < directory.bytes.length; at += ENTRY_BYTES) underWay.remove(directory.bytes, at + ENTRY.hash);
   };
 

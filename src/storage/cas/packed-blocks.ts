@@ -51,12 +51,15 @@ export interface PackedBlocks {
   /** The store's blocks of one size, a power of two from 512 to 65536. */
   blocksOf(blockBytes: number): Blocks;
   readonly nodes: NodeStore;
-  /** Blocks that were put and new, and those that the store had. */
-  readonly counters: { newBlocks: number; knownBlocks: number; newBytes: number };
-  /** Makes everything that was put survive power loss. */
-  sync(): Promise<void>;
+  /** Blocks that were put and new, and those that the store had; bytes of the new ones, and of packs stored. */
+  readonly counters: { newBlocks: number; knownBlocks: number; newBytes: number; packBytes: number };
   close(): Promise<void>;
 }
+
+const isHole = ({ hashes }: BlockBatch, block: number): boolean => {
+  for (let at = block * DIGEST_BYTES, end = at + DIGEST_BYTES; at < end; at++) if (hashes[at] !== 0) return false;
+  return true;
+};
 
 export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const { hasher, compression, blobs, index, report } = options;
@@ -76,15 +79,16 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const runner =
     options.packRunner ??
     inThreadRunner({ hasher, compression: options.compresses ? compression : undefined, packBytes });
-  const counters = { newBlocks: 0, knownBlocks: 0, newBytes: 0 };
+  const counters = { newBlocks: 0, knownBlocks: 0, newBytes: 0, packBytes: 0 };
   const nodeMemory = allocateMemory(NODE_BYTES);
   /** Where the last block and the last node that the store had were found. */
   const found: Found = { pack: undefined, ordinal: 0 };
   const foundNode: Found = { pack: undefined, ordinal: 0 };
 
-  const stored = async (name: Uint8Array, directory: PackDirectory): Promise<void> => {
+  const stored = async (name: Uint8Array, directory: PackDirectory, sizeBytes: number): Promise<void> => {
     const hashes = directory.hashes();
     await index.addPack({ name, hashes });
+    counters.packBytes += sizeBytes;
     // What was just written is what is read, or written again, next.
     const places = createPlaces();
     if (index.tryLookup(hashes, 0, places) !== FOUND) return;
@@ -130,11 +134,6 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     }
     counters.newBlocks++;
     counters.newBytes += lengthBytes;
-    return true;
-  };
-
-  const isHole = ({ hashes }: BlockBatch, block: number): boolean => {
-    for (let at = block * DIGEST_BYTES, end = at + DIGEST_BYTES; at < end; at++) if (hashes[at] !== 0) return false;
     return true;
   };
 
@@ -266,7 +265,6 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
       },
     },
     counters,
-    sync,
     async close() {
       await writer.close();
       await runner.close();
