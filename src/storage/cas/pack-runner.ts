@@ -3,8 +3,6 @@ import { createPackJobs, type PackJob, type PackJobResult, type PackJobsOptions 
 import { Slice } from "./tree/bounded-work.ts";
 
 export interface PackRunner {
-  /** For log and status. */
-  readonly description: string;
   /** Does a job after those that were given before. Rejects with what the job failed with. */
   run(job: PackJob): Promise<PackJobResult>;
   /** Ends. No job may be under way. */
@@ -41,7 +39,6 @@ export function inThreadRunner(options: PackJobsOptions): PackRunner {
 
   let last: Promise<unknown> = Promise.resolve();
   return {
-    description: "the event loop's own thread",
     run(job) {
       const done = last.then(() => runPieces(job));
       last = done.catch(() => {});
