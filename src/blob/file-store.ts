@@ -174,6 +174,10 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
       return !closed && openBlobs.tryRead(name, offsetBytes, lengthBytes, target, at);
     },
 
+    willRead(name, offsetBytes, lengthBytes) {
+      if (!closed) openBlobs.willRead(name, offsetBytes, lengthBytes);
+    },
+
     async size(name, signal) {
       assertBlobName(name);
       return await run(`the size of blob ${name} could not be read`, signal, "missing", () =>

@@ -13,6 +13,7 @@ import { createPlaces } from "./index/places.ts";
 import type { KnownPack, PackDirectories } from "./pack-directories.ts";
 import { packBlobName } from "./pack-format.ts";
 import { readEntry } from "./pack.ts";
+import { createReadAhead } from "./read-ahead.ts";
 
 /** Most bytes that are read from a pack in one piece. */
 const RUN_MOST_BYTES = 256 * 1024;
@@ -83,6 +84,7 @@ const hashOf = (hashes: Uint8Array, block: number): Uint8Array =>
 export function createBlockReader(options: BlockReaderOptions): BlockReader {
   const { blobs, index, hasher, compression, directories, finder, entries, underWay, report } = options;
   const found: Found = { pack: undefined, ordinal: 0 };
+  const ahead = createReadAhead(blobs, directories);
   const scratch = allocateMemory(RUN_MOST_BYTES);
   const tryRun = emptyRun();
 
@@ -102,6 +104,7 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
     const inPlace = isPlain(run, lengthBytes);
     const from = inPlace ? target : scratch;
     const fromAt = inPlace ? at + run.first * lengthBytes : 0;
+    ahead.note(run.pack!, run.offsetBytes, run.storedBytes);
     if (!blobs.tryGet(run.pack!.blobName, run.offsetBytes, run.storedBytes, from, fromAt)) return LATER;
     // What is damaged may be intact elsewhere, and has to be told of: the way that waits does both.
     return deliver(run, lengthBytes, from, fromAt, target, at) === run.count ? OK : LATER;

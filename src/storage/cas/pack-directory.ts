@@ -67,6 +67,11 @@ export class PackDirectory {
     return hashes;
   }
 
+  /** Bytes of all entries as stored: where in the pack the directory begins. */
+  get dataBytes(): number {
+    return this.offsetBytes(this.entryCount - 1) + this.storedBytes(this.entryCount - 1);
+  }
+
   /** Where in the pack the entry's stored bytes begin. */
   offsetBytes(entry: number): number {
     return this.#view.getUint32(entry * ENTRY_BYTES + ENTRY.offset, true);
