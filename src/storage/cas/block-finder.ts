@@ -17,27 +17,43 @@ export interface BlockFinder {
    * together: 50 ns instead of a search of the index.
    */
   tryFind(hash: Uint8Array, at: number, found: Found): LookupStatus;
+  /** Never finds this entry again: its block is damaged, so that it is to be stored anew when it comes again. */
+  distrust(number: number, ordinal: number): void;
+  isDistrusted(number: number, ordinal: number): boolean;
 }
+
+/** More than a pack has entries. */
+const ORDINALS = 2 ** 24;
 
 export function createBlockFinder(index: BlockIndex, directories: PackDirectories): BlockFinder {
   const places = createPlaces();
+  const distrusted = new Set<number>();
+  const isDistrusted = (number: number, ordinal: number): boolean =>
+    distrusted.size > 0 && distrusted.has(number * ORDINALS + ordinal);
+
   return {
+    distrust: (number, ordinal) => void distrusted.add(number * ORDINALS + ordinal),
+    isDistrusted,
     tryFind(hash, at, found) {
-      if (found.pack?.directory.holds(found.ordinal + 1, hash, at) === true) {
+      const { pack: last, ordinal: lastOrdinal } = found;
+      if (last?.directory.holds(lastOrdinal + 1, hash, at) === true && !isDistrusted(last.number, lastOrdinal + 1)) {
         found.ordinal++;
-        found.pack.recent = true;
+        last.recent = true;
         return FOUND;
       }
       const status = index.tryLookup(hash, at, places);
       if (status !== FOUND) return status;
       let unsure = false;
       for (let i = 0; i < places.count; i++) {
-        const pack = directories.tryGet(places.packs[i]!);
+        const number = places.packs[i]!;
+        const ordinal = places.ordinals[i]!;
+        if (isDistrusted(number, ordinal)) continue;
+        const pack = directories.tryGet(number);
         if (pack === undefined) {
           unsure = true;
-        } else if (pack.directory.holds(places.ordinals[i]!, hash, at)) {
+        } else if (pack.directory.holds(ordinal, hash, at)) {
           found.pack = pack;
-          found.ordinal = places.ordinals[i]!;
+          found.ordinal = ordinal;
           return FOUND;
         }
       }

@@ -1,7 +1,7 @@
 /** Reading blocks out of packs: together where they are neighbours there, verified one by one. */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Compression } from "../../base/compression.ts";
-import { DIGEST_BYTES, type Hasher } from "../../base/hash.ts";
+import { DIGEST_BYTES, isZeroDigest, type Hasher } from "../../base/hash.ts";
 import type { Memory } from "../../base/memory.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { LATER, MEDIUM_ERROR, OK, type StorageStatus } from "../block-storage.ts";
@@ -70,11 +70,6 @@ const extend = (run: Run, { pack, ordinal }: Found): boolean => {
   return true;
 };
 
-const isZeroHash = (hashes: Uint8Array, at: number): boolean => {
-  for (let i = at; i < at + DIGEST_BYTES; i++) if (hashes[i] !== 0) return false;
-  return true;
-};
-
 /** Whether no block of the run is compressed: then it is read straight to where it belongs. */
 const isPlain = (run: Run, lengthBytes: number): boolean => run.storedBytes === run.count * lengthBytes;
 
@@ -110,12 +105,14 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
     return deliver(run, lengthBytes, from, fromAt, target, at) === run.count ? OK : LATER;
   };
 
-  const reportDamage = (pack: KnownPack, ordinal: number): void =>
+  const reportDamage = (pack: KnownPack, ordinal: number): void => {
+    finder.distrust(pack.number, ordinal);
     report(
       `block:${pack.blobName}`,
       `block ${pack.directory.hashOf(ordinal).toHex()} in pack ${pack.blobName} at byte ` +
         `${pack.directory.offsetBytes(ordinal)} is damaged. It is not served. Run voe verify to learn what is affected`,
     );
+  };
 
   /** Reads one place that may have the block: whether it has, intact. */
   const readPlace = async (
@@ -223,7 +220,7 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
       run.count = 0;
       for (let block = 0; block < count; block++) {
         const hashAt = block * DIGEST_BYTES;
-        if (isZeroHash(hashes, hashAt)) {
+        if (isZeroDigest(hashes, hashAt)) {
           target.bytes.fill(0, at + block * lengthBytes, at + (block + 1) * lengthBytes);
           continue;
         }
@@ -248,7 +245,7 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
       };
       for (let block = 0; block < count; block++) {
         const hashAt = block * DIGEST_BYTES;
-        if (isZeroHash(hashes, hashAt)) {
+        if (isZeroDigest(hashes, hashAt)) {
           target.bytes.fill(0, at + block * lengthBytes, at + (block + 1) * lengthBytes);
           continue;
         }

@@ -4,7 +4,7 @@
  */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Compression } from "../../base/compression.ts";
-import { DIGEST_BYTES, type Hasher } from "../../base/hash.ts";
+import { DIGEST_BYTES, isZeroDigest, type Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { OK } from "../block-storage.ts";
 import { BATCH_BYTES, type BlockBatch } from "./block-batch.ts";
@@ -56,11 +56,6 @@ export interface PackedBlocks {
   close(): Promise<void>;
 }
 
-const isHole = ({ hashes }: BlockBatch, block: number): boolean => {
-  for (let at = block * DIGEST_BYTES, end = at + DIGEST_BYTES; at < end; at++) if (hashes[at] !== 0) return false;
-  return true;
-};
-
 export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const { hasher, compression, blobs, index, report } = options;
   const packBytes = options.packBytes ?? PACK_TARGET_BYTES;
@@ -108,6 +103,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     for (let i = 0; i < places.count; i++) {
       const number = places.packs[i]!;
       const ordinal = places.ordinals[i]!;
+      if (finder.isDistrusted(number, ordinal)) continue;
       let pack = directories.tryGet(number);
       if (pack === undefined && !directories.isWorthLoading(number)) {
         const block = allocateMemory(lengthBytes);
@@ -144,7 +140,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     const isNew = new Uint8Array(count);
     const unsure: number[] = [];
     for (let block = 0; block < count; block++) {
-      if (isHole(batch, block)) continue;
+      if (isZeroDigest(hashes, block * DIGEST_BYTES)) continue;
       const status = finder.tryFind(hashes, block * DIGEST_BYTES, found);
       if (status === ABSENT) isNew[block] = 1;
       else if (status === FOUND) counters.knownBlocks++;

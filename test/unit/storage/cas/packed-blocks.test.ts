@@ -308,6 +308,12 @@ for (const directoryCacheBytes of [0, 2 ** 24]) {
     expect(Buffer.compare(target.bytes.subarray(8192), contentOf(5, 4096))).toBe(0);
     expect(blocks.tryReadMany(bed.hashes, 3, target, 0)).toBe(LATER);
     expect(bed.said.join("\n")).toContain("voe verify");
+    // Written again it is stored again, though the index has it, and then it is whole.
+    const hashes = await put(blocks, [1, 3, 5]);
+    expect(bed.packed.counters.newBlocks).toBe(1);
+    await expectBlocks(blocks, hashes, [1, 3, 5]);
+    await blocks.sync();
+    await expectBlocks(blocks, hashes, [1, 3, 5]);
     await bed.packed.close();
   });
 }

@@ -33,8 +33,8 @@ function bed(): { note: (number: number, at: number, length: number) => void; to
     remember: (number) => packOf(number),
     isWorthLoading: () => true,
   };
-  const { note } = createReadAhead(blobs, directories);
-  return { note: (number, at, length) => note(packOf(number), at, length), told, loaded };
+  const ahead = createReadAhead(blobs, directories);
+  return { note: (number, at, length) => ahead.note(packOf(number), at, length), told, loaded };
 }
 
 test("what is read in order is fetched ahead, a MiB or more at a time, into the next pack and its directory", async () => {
