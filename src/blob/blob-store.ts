@@ -77,6 +77,12 @@ export interface BlobStore {
    */
   willRead?(name: string, offsetBytes: number, lengthBytes: number): void;
 
+  /**
+   * Sees to it that the next `get` of the blob reads what the medium holds, rather than what is cached of it on the way,
+   * as far as this machine has a say in that. Fails with `missing`.
+   */
+  forgetCached(name: string, signal?: AbortSignal): Promise<void>;
+
   /** Size of a blob in bytes. Fails with `missing`. */
   size(name: string, signal?: AbortSignal): Promise<number>;
 

@@ -82,7 +82,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
 
   const stored = async (name: Uint8Array, directory: PackDirectory, sizeBytes: number): Promise<void> => {
     const hashes = directory.hashes();
-    await index.addPack({ name, hashes });
+    await index.addPack({ name, hashes, plainBytes: directory.plainTotalBytes() });
     counters.packBytes += sizeBytes;
     // What was just written is what is read, or written again, next.
     const places = createPlaces();
@@ -94,8 +94,8 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const writer = createPackWriter({ runner, blobs, packBytes, underWay, stored, report });
 
   /**
-   * Whether the store has a block, asking the medium. A single block of a pack is believed to be there once it was read; a false yes would
-   * lose the block that was to be stored.
+   * Whether the store has a block, asking the medium. A single block of a pack is believed to be there once it was
+   * read: a false yes would lose the block that was to be stored.
    */
   const isStored = async (hashes: Uint8Array, at: number, lengthBytes: number): Promise<boolean> => {
     const places = createPlaces();
