@@ -162,15 +162,17 @@ test("a client that takes nothing does not keep the server from stopping", async
 
 test("a client that breaks off its import is noticed", async () => {
   const reason = Promise.withResolvers<string>();
+  const begun = Promise.withResolvers<void>();
   await open({
     async importImage(_request, body) {
+      begun.resolve();
       reason.resolve(await reasonOf(receive(frameReader(body.getReader()))));
       return result;
     },
   });
   const interruption = new AbortController();
   const sending = reasonOf(sendImage(path, wanted, stuck(), interruption.signal));
-  await until(() => counted.bytes > 0);
+  await begun.promise;
   interruption.abort(new Error("interrupted"));
   expect(await sending).not.toBe("");
   expect(await reason.promise).not.toBe("");
