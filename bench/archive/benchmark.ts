@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { formatBytes } from "../../src/base/human.ts";
-import { machine, missing } from "../testbed/machine.ts";
+import { busyness, machine, missing } from "../testbed/machine.ts";
 import { isWanted } from "../testbed/options.ts";
 import { compileLoad } from "../testbed/programs.ts";
 import { chosenLoads } from "./load-sections.ts";
@@ -59,6 +59,7 @@ export async function archiveBenchmark(args: string[]): Promise<number> {
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
   const directory = mkdtempSync(join(options.directory, "voe-bench-"));
+  const description = [...machine(directory), busyness()];
   try {
     const setting: Setting = { options, directory, program: await compileLoad(directory), signal: interrupted.signal };
     const loads: LoadResult[] = [];
@@ -69,7 +70,7 @@ export async function archiveBenchmark(args: string[]): Promise<number> {
     const { rounds, seconds, sizeBytes } = options;
     const report: Report = {
       date: new Date().toISOString().slice(0, 10),
-      machine: machine(directory),
+      machine: description,
       options: { rounds, seconds, sizeBytes },
       loads,
       snapshots,

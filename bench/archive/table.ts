@@ -36,11 +36,12 @@ function loadsTable({ title, about, mtu, sync, contenders, rows }: LoadResult): 
     const others = names.filter((name) => name !== "archive");
     const ratioTo = (name: string): number => figures["archive"]!.median.iops / figures[name]!.median.iops;
     const settling = figures["archive"]?.settling;
+    const longest = `${figure(figures["archive"]!.median.longestUs / 1000)} ms`;
     const { target } = row;
     return [
       row.name,
       ...names.map((name) => loadCell(figures[name])),
-      ...(settles ? [settling ? `${settling.seconds.toFixed(1)} s · ${settling.cpuUs.toFixed(1)}` : ""] : []),
+      ...(settles && settling ? [longest, `${settling.seconds.toFixed(1)} s · ${settling.cpuUs.toFixed(1)}`] : []),
       ...others.map((name) => {
         const isAsked = target?.of === name;
         return isAsked ? verdict(ratioTo(name).toFixed(2), ratioTo(name) >= target.times) : ratioTo(name).toFixed(2);
@@ -49,7 +50,7 @@ function loadsTable({ title, about, mtu, sync, contenders, rows }: LoadResult): 
     ];
   });
   const ratios = names.filter((name) => name !== "archive").map((name) => `archive/${name}`);
-  const header = ["work", ...names, ...(settles ? ["in packs after"] : []), ...ratios, "target"];
+  const header = ["work", ...names, ...(settles ? ["longest", "in packs after"] : []), ...ratios, "target"];
   const commands = Object.entries(contenders).map(([name, description]) => `- ${name}: ${description}`);
   return `### ${title} (MTU ${mtu}, sync = "${sync}")\n\n${about}\n\n${commands.join("\n")}\n\n${table(header, lines)}`;
 }
@@ -84,10 +85,10 @@ ${table(["work", "median", "at most"], lines)}`;
 
 const howToRead = ({ rounds, seconds, sizeBytes }: Report["options"]): string => {
   const mib = sizeBytes / MIB;
-  return `Made by \`npm run build && npm run bench -- archive --output docs/benchmark-archive.md\` as root, on a machine that did
-nothing else; here with \`--rounds ${rounds} --seconds ${seconds} --size ${mib}\`. \`--rows\` measures a part of it, \`--quick\` all of it in two minutes,
-without much meaning. Figures are medians of ${rounds} round${rounds === 1 ? "" : "s"}. Ratios compare between runs and machines; absolute figures do not.
-**Bold** is what does not reach its target.
+  return `Made by \`npm run build && npm run bench -- archive --output docs/benchmark-archive.md\` as root; here with
+\`--rounds ${rounds} --seconds ${seconds} --size ${mib}\`. \`--rows\` measures a part of it, \`--quick\` all of it in a few minutes without much meaning.
+Figures are medians of ${rounds} round${rounds === 1 ? "" : "s"}; whatever else the machine does makes noise of them. Ratios compare between runs and
+machines, absolute figures do not. **Bold** is what does not reach its target.
 
 **Loads.** A cell is thousand requests a second · median/99th percentile latency in us · server CPU per request in us (user
 and system time of all its threads). † the client was the limit (idle less than ${CLIENT_BOUND * 100} % of the time). The servers took turns,
@@ -97,7 +98,8 @@ code is compiled while it first runs.
 
 **What a write costs later.** A write to the archive is a record of the journal; blocks are hashed, compressed and put
 into packs by checkpoints, which begin when the journal is an eighth full. *In packs after* says how long that took when
-a run was over, and the CPU per request of both together. The rows of "Writes" are *bursts*: the journal absorbs a run, and
+a run was over, and the CPU per request of both together; *longest* is how long a request to the archive took at most:
+where the journal is full, requests wait for a checkpoint. The rows of "Writes" are *bursts*: the journal absorbs a run, and
 the next one begins when everything is in packs. "Sustained writes" are as long as it takes to write several times what the
 journal holds: what is left of the speed when packing has to keep up.
 

@@ -37,6 +37,8 @@ export interface Measurement {
   readonly iops: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** The longest that a request took. */
+  readonly longestUs: number;
   /** Server CPU per request, in microseconds. */
   readonly cpuUs: number;
   /** Share of the time in which the client had nothing to do: near 0, the client was the limit. */
@@ -143,6 +145,7 @@ export async function measure(client: Client, work: Load, extent: Extent): Promi
     iops: report.iops,
     p50Us: report.p50_us,
     p99Us: report.p99_us,
+    longestUs: report.max_us,
     // The warm-up's requests are in both figures.
     cpuUs: (cpuSeconds * 1e6) / report.done_in_all,
     clientIdle: report.client_idle,
@@ -193,6 +196,7 @@ export function summarise(rounds: readonly Measurement[]): Measurement {
     iops: medianOf("iops"),
     p50Us: medianOf("p50Us"),
     p99Us: medianOf("p99Us"),
+    longestUs: medianOf("longestUs"),
     cpuUs: medianOf("cpuUs"),
     clientIdle: medianOf("clientIdle"),
     retransmits: rounds.reduce((sum, round) => sum + round.retransmits, 0),

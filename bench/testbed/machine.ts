@@ -1,6 +1,6 @@
 /** What a benchmark runs on: what has to be there, and what the table says of it. */
 import { statfsSync } from "node:fs";
-import { availableParallelism, cpus, release } from "node:os";
+import { availableParallelism, cpus, loadavg, release } from "node:os";
 
 const FILESYSTEMS: Record<number, string> = {
   0xef53: "ext4",
@@ -25,3 +25,6 @@ export const missing = (...programs: readonly string[]): string[] => [
   ...["ip", "taskset", "gcc", ...programs].filter((tool) => Bun.which(tool) === null),
   ...(availableParallelism() < 2 ? ["a second core (one for the server, one for the client)"] : []),
 ];
+
+/** How busy the machine is, for people: figures of one that does something else mean little. */
+export const busyness = (): string => `Load average at the start: ${loadavg()[0]!.toFixed(1)}.`;
