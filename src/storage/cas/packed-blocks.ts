@@ -49,6 +49,8 @@ export interface PackedBlocks {
 const keyOf = (hash: Uint8Array, at: number): string =>
   Buffer.from(hash.buffer, hash.byteOffset + at, DIGEST_BYTES).toString("latin1");
 
+const entryKey = (pack: number, ordinal: number): string => `${pack}:${ordinal}`;
+
 export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const { hasher, blobs, index, report } = options;
   const places = createPlaces();
@@ -74,6 +76,10 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   /** Full packs that the store would not take: they are kept, and tried again, since the journal may not be asked twice. */
   const refused: { pack: FinishedPack; from: PackBuilder }[] = [];
   let failure: Error | undefined;
+  /** Entries that were found damaged: what is written anew is not taken for a copy of them. */
+  const damaged = new Set<string>();
+  const isDamaged = (pack: number, ordinal: number): boolean =>
+    damaged.size > 0 && damaged.has(entryKey(pack, ordinal));
 
   const remember = (number: number, directory: PackDirectory): PackDirectory => {
     directories.delete(number);
@@ -160,6 +166,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   const isKnown = (hash: Uint8Array, at: number): boolean | undefined => {
     let unsure = false;
     for (let i = 0; i < places.count; i++) {
+      if (isDamaged(places.packs[i]!, places.ordinals[i]!)) continue;
       const directory = directories.get(places.packs[i]!);
       if (directory === undefined) unsure = true;
       else if (directory.holds(places.ordinals[i]!, hash, at)) return true;
@@ -171,6 +178,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     const found = createPlaces();
     if ((await index.lookup(hash, at, found)) !== FOUND) return false;
     for (let i = 0; i < found.count; i++) {
+      if (isDamaged(found.packs[i]!, found.ordinals[i]!)) continue;
       const directory = await directoryOf(found.packs[i]!);
       if (directory?.holds(found.ordinals[i]!, hash, at) === true) return true;
     }
@@ -215,6 +223,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   ): StorageStatus => {
     const status = readEntry(directory, ordinal, from, 0, target, at, hasher, options.compression);
     if (status === "verified") return OK;
+    damaged.add(entryKey(number, ordinal));
     const name = packBlobName(index.packName(number));
     report(
       `block:${name}`,
@@ -236,7 +245,8 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
       if (directory.plainBytes(ordinal) !== lengthBytes) return MEDIUM_ERROR;
       const name = packBlobName(index.packName(number));
       const isThere = blobs.tryGet(name, directory.offsetBytes(ordinal), directory.storedBytes(ordinal), stored, 0);
-      return isThere ? deliver(number, ordinal, directory, stored, target, at) : LATER;
+      // What is damaged here may be intact in another pack, which the other way looks for.
+      return isThere && deliver(number, ordinal, directory, stored, target, at) === OK ? OK : LATER;
     }
     return LATER;
   };
