@@ -1,5 +1,5 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
@@ -8,6 +8,7 @@ import type { BlobStore } from "../blob/blob-store.ts";
 import { openFileStore } from "../blob/file-store.ts";
 import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
+import { withReserve } from "../storage/cas/disk-reserve.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
 
@@ -66,7 +67,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
         }
         const archive = await openArchive({
-          disk: realDisk,
+          disk: withReserve(realDisk, join(state.directory, "reserve")),
           stateDirectory: state.directory,
           blobs,
           hasher,

@@ -151,7 +151,7 @@ export class Journal {
     if (error.errno !== ENOSPC && error.errno !== EDQUOT && error.errno !== EFBIG) return this.#fail(error);
     this.#report(
       `${this.#directory}:full`,
-      `${this.#directory}: the journal cannot grow (${errorName(error.errno)}). Writes are refused until there is room`,
+      `${this.#directory}: the journal cannot grow (${errorName(error.errno)}). Writes are refused until there is room: free space on its filesystem, or enlarge it`,
     );
     return NO_SPACE;
   }

@@ -35,6 +35,9 @@ export interface VolumeDiskOptions {
   readonly makeRoom: () => Promise<void>;
 }
 
+/** Whether the journal, or the disk that it is on, has no room for a write: a checkpoint makes some. */
+const needsRoom = (status: StorageStatus): boolean => status === FULL || status === NO_SPACE;
+
 export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
   const { volume, journal, makeRoom } = options;
   const { order } = volume;
@@ -71,7 +74,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     tell(completion, status);
   };
 
-  /** Does what `attempt` does, in its order, again and again while the journal is full and room can be made. */
+  /** Does what `attempt` does, in its order, again and again while there is no room in the journal and some can be made. */
   const whenRoom = (
     sector: number,
     count: number,
@@ -84,7 +87,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       writes: true,
       start() {
         const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
-        if (status === FULL) {
+        if (needsRoom(status)) {
           makeRoom().then(
             () => request.start(),
             () => finish(NO_SPACE),
@@ -140,7 +143,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       if (refused !== OK) return refused;
       if (policy.waits || isBlocked(sector, count, true)) return LATER;
       const status = volume.append(sector, count, source, at);
-      if (status === FULL) return LATER;
+      if (needsRoom(status)) return LATER;
       if (status === OK) policy.wrote();
       return status;
     },
@@ -152,7 +155,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       }
       if (!isBlocked(sector, count, true)) {
         const status = volume.append(sector, count, source, at);
-        if (status !== FULL) {
+        if (!needsRoom(status)) {
           endWrite(status, durable, completion);
           return;
         }

@@ -256,7 +256,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       await addPack(pack);
       await place.pause();
     }
-    await flush();
+    // All of it is in memory: what is not flushed is only learnt once more after the next start.
+    await flush().catch((error: Error) => options.report("index:flush", `the index was not flushed: ${error.message}`));
   };
 
   /** Does what makes the index complete, one after the other. Where that fails it stays incomplete, and lookups say why. */
