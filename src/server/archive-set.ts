@@ -66,8 +66,9 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
         if (hasher.fallbackReason !== undefined) {
           report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
         }
+        const disk = withReserve(realDisk, join(state.directory, "reserve"));
         const archive = await openArchive({
-          disk: withReserve(realDisk, join(state.directory, "reserve")),
+          disk,
           stateDirectory: state.directory,
           blobs,
           hasher,
@@ -83,6 +84,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           report,
           progress: progressLog(blobs.description),
         });
+        disk.started();
         return {
           backend,
           archive,

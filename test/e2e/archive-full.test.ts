@@ -1,10 +1,11 @@
 /** Disks that fill under an archive: below its state directory, where the journal is, and below its blob store. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { openDisk, type Disk } from "../../src/initiator/disk.ts";
 import { RequestError } from "../../src/initiator/request-error.ts";
 import { ATA_ERROR_UNC, ATA_STATUS_DRDY, ATA_STATUS_ERR } from "../../src/protocol/aoe/frame.ts";
+import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
 import { attachLoop, missingForLoops } from "../support/loop-device.ts";
 import { mount } from "../support/mount.ts";
 import { missingForNetworks, titleUnless } from "../support/requirements.ts";
@@ -134,74 +135,88 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "an archive on a ful
     expect(await server.stop("SIGTERM")).toBe(0);
   };
 
-  test.each([
+  describe.each([
     ["tmpfs", "always"],
     ["tmpfs", "1s"],
     ["ext4", "always"],
     ["ext4", "1s"],
-  ])(
-    "of its journal refuses writes and keeps all others, restarts, and goes on with more room (%s, %s)",
-    async (filesystem, sync) => {
-      mountFull(filesystem, 48);
-      await bed.configure([{ ...address, backend: "cas", size: "256MiB", sync }, sound], {
-        stateDir: join(full, "state"),
+  ])("(%s, sync %s)", (filesystem, sync) => {
+    const archive = { ...address, backend: "cas", size: "256MiB", sync, compression: "none" } as const;
+
+    /** What is on the disk that is to be full, and what is not. */
+    const configure = (whatIsFull: "journal" | "blobs" | "both"): Promise<string> =>
+      bed.configure([{ ...archive, store: whatIsFull === "journal" ? "blobs" : join(full, "blobs") }, sound], {
         journalSize: "64MiB",
+        ...(whatIsFull === "blobs" ? {} : { stateDir: join(full, "state") }),
       });
-      let [disk, other] = await start();
-      for (let piece = 0; piece < 32; piece++) expect(await write(disk, piece, 1)).toBe(true);
+
+    const startAndFill = async (): Promise<[disk: Disk, other: Disk]> => {
+      const disks = await start();
+      for (let piece = 0; piece < 32; piece++) expect(await write(disks[0], piece, 1)).toBe(true);
       fill(ballast);
+      return disks;
+    };
+
+    /** It is killed and stopped, and each time starts on the full disk with everything that was answered. */
+    const expectRestarts = async (): Promise<[disk: Disk, other: Disk]> => {
+      for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"] as const) {
+        await server.stop(signal);
+        fill(`${ballast}-${signal}`);
+        await verify((await start())[0]);
+      }
+      await server[Symbol.asyncDispose]();
+      return start();
+    };
+
+    const makeRoom = (): void => {
+      for (const name of readdirSync(full)) if (name.startsWith("ballast")) rmSync(join(full, name));
+      run("sync", "-f", full);
+    };
+
+    test("below journal and blobs refuses writes, keeps all that were answered, and goes on with more room", async () => {
+      mountFull(filesystem, 48);
+      await configure("both");
+      let [disk, other] = await startAndFill();
       const refused = await writeUntilRefused(disk, 32);
       await expectSaid(/the journal cannot grow \(ENOSPC.*until there is room.*free space/);
       await expectOtherSound(other);
       await verify(disk);
-
-      await server.stop("SIGKILL");
-      [disk] = await start();
-      await verify(disk);
-      await server.stop("SIGTERM");
-      fill(`${ballast}2`);
-      [disk, other] = await start();
-      await verify(disk);
-      await writeUntilRefused(disk, refused);
+      [disk, other] = await expectRestarts();
+      expect(await write(disk, refused, 2)).toBe(false);
       await expectOtherSound(other);
-
-      rmSync(ballast);
-      rmSync(`${ballast}2`);
-      run("sync", "-f", full);
+      makeRoom();
       await expectRecovers(disk, refused);
-    },
-  );
+    });
 
-  test.each([
-    ["tmpfs", "always"],
-    ["ext4", "1s"],
-  ])(
-    "of its blobs refuses writes once the journal is full too, restarts, and goes on with more room (%s, %s)",
-    async (filesystem, sync) => {
-      mountFull(filesystem, 24);
-      mkdirSync(join(full, "blobs"));
-      await bed.configure(
-        [{ ...address, backend: "cas", size: "256MiB", sync, store: join(full, "blobs"), compression: "none" }, sound],
-        { journalSize: "64MiB" },
-      );
-      let [disk, other] = await start();
-      for (let piece = 0; piece < 32; piece++) expect(await write(disk, piece, 1)).toBe(true);
-      fill(ballast);
+    test("below the journal alone loses nothing, and goes on with more room", async () => {
+      mountFull(filesystem, 48);
+      await configure("journal");
+      let [disk, other] = await startAndFill();
+      for (let piece = 32; piece < 96; piece++) await write(disk, piece, 1);
+      await expectOtherSound(other);
+      await verify(disk);
+      [disk, other] = await expectRestarts();
+      for (let piece = 32; piece < 64; piece++) await write(disk, piece, 2);
+      await verify(disk);
+      await expectOtherSound(other);
+      makeRoom();
+      await expectRecovers(disk, 96);
+    });
+
+    test("below the blobs alone refuses writes once the journal is full too, and goes on with more room", async () => {
+      mountFull(filesystem, 96);
+      await configure("blobs");
+      let [disk, other] = await startAndFill();
       const refused = await writeUntilRefused(disk, 32);
-      expect(refused * COUNT * 512).toBeGreaterThan(48 * MIB);
+      expect(refused * COUNT * SECTOR_BYTES).toBeGreaterThan(48 * MIB);
       await expectSaid(/a checkpoint failed: .*ENOSPC.*free space on the filesystem/);
       await expectOtherSound(other);
       await verify(disk);
-      expect(await write(disk, 0, 3)).toBe(false);
-
-      await server.stop("SIGKILL");
-      [disk] = await start();
-      await verify(disk);
-      await server.stop("SIGTERM");
-      [disk, other] = await start();
-      await verify(disk);
+      [disk, other] = await expectRestarts();
       await expectOtherSound(other);
       expect(await write(disk, 0, 3)).toBe(false);
-    },
-  );
+      makeRoom();
+      await expectRecovers(disk, 0);
+    });
+  });
 });

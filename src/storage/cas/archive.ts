@@ -27,6 +27,11 @@ import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
 
+/** How often it is looked whether a checkpoint is due. */
+const CHECK_MS = 100;
+/** How many of these times are let pass after one that failed: it hashes everything once more. */
+const RETRY_TICKS = 50;
+
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
   readonly name: string;
@@ -199,10 +204,18 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     return entry;
   };
 
+  let ticksToWait = 0;
   const watch = setInterval(() => {
+    if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
-  }, 100);
+    job.run().catch((error: Error) => {
+      ticksToWait = RETRY_TICKS;
+      report(
+        "checkpoint",
+        `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
+      );
+    });
+  }, CHECK_MS);
   watch.unref();
 
   const makeRoom = async (): Promise<void> => {
@@ -328,9 +341,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
           await attempt(served?.close());
           await volume.close();
         }
-        await attempt(job.run());
+        await attempt(
+          job.run().catch((error: Error) => {
+            throw new Error(`the last checkpoint failed, and the journal keeps what it has: ${error.message}`);
+          }),
+        );
         await attempt(journal.close());
-        await attempt(index.close());
+        // What it does not know at the next start it learns from the packs.
+        await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
         if (failures.length > 0) throw failures[0];
       })();
