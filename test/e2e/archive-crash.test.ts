@@ -163,7 +163,7 @@ test.skipIf(missing !== undefined)(
       const writers = Promise.all(
         disks.flatMap((disk, index) =>
           Array.from({ length: writersEach }, (_, writer) =>
-            writeUntilUnanswered(volumes[index]!, disk, writer, end.onAnswer),
+            writeUntilUnanswered(volumes[index]!, disk, writer, () => end.onAnswer()),
           ),
         ),
       );

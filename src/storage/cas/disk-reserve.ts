@@ -28,27 +28,18 @@ export function withReserve(disk: Disk, path: string): ReservedDisk {
   let keptBytes = 0;
   let leastBytes = 0;
 
-  const withReserveFile = (file: DiskFile, use: (file: DiskFile) => void): void => {
-    try {
-      use(file);
-    } finally {
-      // Nothing depends on its end.
-      void file.close().catch(() => {});
-    }
-  };
-
   /** Whether there is more room now. */
   const giveUp = (): boolean => {
     if (keptBytes - BIT_BYTES < leastBytes) return false;
     keptBytes -= BIT_BYTES;
-    withReserveFile(disk.open(path), (file) => file.truncate(keptBytes));
+    closedAfter(disk.open(path), (file) => file.truncate(keptBytes));
     return true;
   };
 
   const keep = (): void => {
     if (keptBytes === RESERVE_BYTES) return;
     try {
-      withReserveFile(openOrCreate(disk, path), (file) => {
+      closedAfter(openOrCreate(disk, path), (file) => {
         keptBytes = Math.min(RESERVE_BYTES, file.sizeBytes());
         if (addZeros(file, keptBytes, RESERVE_BYTES - keptBytes)) keptBytes = RESERVE_BYTES;
         else file.truncate(keptBytes);
@@ -89,6 +80,15 @@ export function withReserve(disk: Disk, path: string): ReservedDisk {
       leastBytes = START_BYTES;
     },
   };
+}
+
+function closedAfter(file: DiskFile, use: (file: DiskFile) => void): void {
+  try {
+    use(file);
+  } finally {
+    // Nothing depends on its end.
+    void file.close().catch(() => {});
+  }
 }
 
 function openOrCreate(disk: Disk, path: string): DiskFile {
