@@ -49,7 +49,7 @@ export function withReserve(disk: Disk, path: string): ReservedDisk {
     }
   };
 
-  /** The file, whose small writes may use the reserve, and whose end may be what makes room for it again. */
+  /** The file, whose small writes may use the reserve. A removed file gives its space back when it is closed. */
   const withRoom = (file: DiskFile): DiskFile => {
     const write = file.write.bind(file);
     const close = file.close.bind(file);
@@ -66,7 +66,14 @@ export function withReserve(disk: Disk, path: string): ReservedDisk {
 
   keep();
   return {
-    ...disk,
+    makeDirectory: (name) => disk.makeDirectory(name),
+    list: (name) => disk.list(name),
+    remove(name) {
+      disk.remove(name);
+      keep();
+    },
+    rename: (from, to) => disk.rename(from, to),
+    syncDirectory: (name) => disk.syncDirectory(name),
     open: (name, readOnly) => withRoom(disk.open(name, readOnly)),
     create(name) {
       try {

@@ -291,6 +291,13 @@ export class Journal {
     if (spare !== undefined) this.#spares.keep(spare, sizeBytes);
   }
 
+  /** Gives the space of spare segments back to the disk: false where there was none. */
+  dropSpares(): boolean {
+    const hadSome = this.#spares.sizeBytes > 0;
+    this.#spares.trim(0);
+    return hadSome;
+  }
+
   /** Closing gives the file's space and cached pages back, which takes a while: never waited for. */
   #closeUnused(segment: Segment): void {
     if (!segment.released || segment.readCount > 0) return;

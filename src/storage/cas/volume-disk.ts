@@ -31,8 +31,8 @@ export interface VolumeDiskOptions {
   readonly journal: Journal;
   readonly info: Omit<DeviceInfo, "sectorCount">;
   readonly sync: SyncMode;
-  /** Makes room in the journal by a checkpoint; rejects where there is none to be made. */
-  readonly makeRoom: () => Promise<void>;
+  /** Makes room in the journal, or on its disk, by a checkpoint; rejects where there is none to be made. */
+  readonly makeRoom: (onDisk: boolean) => Promise<void>;
 }
 
 /** Whether the journal, or the disk that it is on, has no room for a write: a checkpoint makes some. */
@@ -88,7 +88,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       start() {
         const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
         if (needsRoom(status)) {
-          makeRoom().then(
+          makeRoom(status === NO_SPACE).then(
             () => request.start(),
             () => finish(NO_SPACE),
           );
