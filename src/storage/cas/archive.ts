@@ -11,6 +11,7 @@ import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
+import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
@@ -61,6 +62,10 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Memory for directories of packs, in bytes. */
+  readonly directoryCacheBytes?: number;
+  /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
+  readonly packRunner?: PackRunner;
   readonly firmware: string;
   readonly nowMs: () => number;
   readonly random: (bytes: Uint8Array) => void;
