@@ -19,17 +19,24 @@ const viewOf = (address: number, lengthBytes: number): Memory => {
   return { bytes: new Uint8Array(buffer), view: new DataView(buffer), address, lengthBytes };
 };
 
+let allocatedBytes = 0;
+
+/** Memory that was allocated and not freed, in bytes: mapped files and rings are not counted. */
+export const allocatedMemoryBytes = (): number => allocatedBytes;
+
 /** Zeroed memory at a page boundary that lives until `freeMemory`, for the kernel and for JavaScript. */
 export function allocateMemory(lengthBytes: number): Memory {
   const size = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
   const address = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (failed(address)) throw new SystemError(`cannot allocate ${size} bytes`, errno());
+  allocatedBytes += size;
   return viewOf(Number(address), size);
 }
 
 /** Gives memory back. Its views must not be used again. */
 export function freeMemory(memory: Memory): void {
   libc.munmap(memory.address, memory.lengthBytes);
+  allocatedBytes -= memory.lengthBytes;
 }
 
 /** Maps what a socket shares with the kernel (a packet ring) for reading and writing. */

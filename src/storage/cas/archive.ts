@@ -3,6 +3,7 @@
  * into packs. Everything but the journal comes back from the blob store alone.
  */
 import { join } from "node:path";
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
@@ -11,7 +12,6 @@ import type { SyncMode } from "../sync-policy.ts";
 import { readCheckpointFile, writeCheckpointFile } from "./checkpoint-file.ts";
 import type { Disk } from "./disk.ts";
 import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
-import { eventLoopTurn } from "./index/run-file.ts";
 import { DISCARD, WRITE } from "./journal-format.ts";
 import type { Journal } from "./journal.ts";
 import { openJournal } from "./open-journal.ts";
@@ -65,6 +65,9 @@ export interface Archive {
   close(): Promise<void>;
 }
 
+/** How often it is looked whether a checkpoint is due, in milliseconds. */
+const CHECK_MS = 100;
+
 interface Served {
   readonly name: string;
   readonly volumeId: string;
@@ -115,7 +118,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
 
   const index = await openIndex(
-    { disk, directory: join(stateDirectory, "index"), pause: eventLoopTurn },
+    { disk, directory: join(stateDirectory, "index"), pause: () => eventLoop.turn() },
     { damaged: (error) => report("index", error.message), report },
   );
   await reconcile(index, blobs, hasher);
@@ -322,11 +325,10 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   // A volume has a record before it has a write, so that the journal never knows one that the store does not.
   for (const entry of made) await publish(entry, entry.tree.committedRoot, journal.nextSequence - 1);
 
-  const watch = setInterval(() => {
+  const stopWatching = eventLoop.every(CHECK_MS, () => {
     if (closing || running !== undefined || opened.journal.sizeBytes < options.journalCheckpointBytes) return;
     checkpoint().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
-  }, 100);
-  watch.unref();
+  });
 
   return {
     volume(name) {
@@ -337,7 +339,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     checkpoint,
     async close() {
       closing = true;
-      clearInterval(watch);
+      stopWatching();
       await running?.catch(() => {});
       await next?.catch(() => {});
       for (const { volume } of served.values()) await volume.close();
