@@ -83,21 +83,24 @@ function prefixThatIs(
   }
 }
 
-const openSimulated = (
+interface Opened {
+  readonly archive: Archive;
+  readonly volume: BlockStorage;
+}
+
+const openSimulated = async (
   disk: SimulatedDisk,
   blobs: BlobStore,
   random: SeededRandom,
   report: () => void,
-): Promise<Archive> =>
-  openArchive({
+): Promise<Opened> => {
+  const archive = await openArchive({
     disk: disk.session(),
     stateDirectory: STATE,
     blobs,
     hasher,
     compression,
     compresses: true,
-    blockBytes: BLOCK_BYTES,
-    volumes: [{ name: "e1.0", sizeBytes: SECTORS * SECTOR_BYTES, readOnly: false, sync: { kind: "none" } }],
     nodeCacheBytes: 1 << 20,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 4 << 20,
@@ -108,6 +111,16 @@ const openSimulated = (
     random: (bytes) => random.fill(bytes),
     report,
   });
+  const sizeBytes = SECTORS * SECTOR_BYTES;
+  const volume = await archive.openVolume({
+    name: "e1.0",
+    blockBytes: BLOCK_BYTES,
+    sizeBytes,
+    readOnly: false,
+    sync: { kind: "none" },
+  });
+  return { archive, volume };
+};
 
 async function emptyDisk(random: SeededRandom): Promise<SimulatedDisk> {
   const disk = new SimulatedDisk(random);
@@ -120,10 +133,15 @@ async function emptyDisk(random: SeededRandom): Promise<SimulatedDisk> {
 export async function runLostJournal(): Promise<{ first: string; second: string }> {
   const random = seededRandom(1);
   const contents = emptyContents();
-  const archive = await openSimulated(await emptyDisk(random), createMemoryStore(contents), random, () => {});
+  const { archive, volume } = await openSimulated(
+    await emptyDisk(random),
+    createMemoryStore(contents),
+    random,
+    () => {},
+  );
   const memory = allocateMemory(SECTOR_BYTES);
   memory.bytes.fill(1);
-  if (archive.volume("e1.0").tryWrite(0, 1, memory, 0) !== OK) throw new Error("the write was not taken");
+  if (volume.tryWrite(0, 1, memory, 0) !== OK) throw new Error("the write was not taken");
   await archive.close();
   freeMemory(memory);
   const other = await emptyDisk(random);
@@ -149,7 +167,7 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
   let durable = 0;
 
   let alive = 0;
-  const open = (life: number): Promise<Archive> =>
+  const open = (life: number): Promise<Opened> =>
     openSimulated(
       disk,
       mortal(createMemoryStore(contents), () => alive === life),
@@ -157,8 +175,7 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
       () => count("reports"),
     );
 
-  const act = async (archive: Archive): Promise<void> => {
-    const volume = archive.volume("e1.0");
+  const act = async ({ archive, volume }: Opened): Promise<void> => {
     const sector = random.below(SECTORS);
     const sectors = 1 + random.below(Math.min(WRITE_MOST_SECTORS, SECTORS - sector));
     const choice = random.below(100);
@@ -205,8 +222,8 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
   try {
     for (let life = 0; life < 6; life++) {
       alive = life;
-      const archive = await open(life);
-      const found = await readAll(archive.volume("e1.0"));
+      const opened = await open(life);
+      const found = await readAll(opened.volume);
       const prefix = prefixThatIs(found, base, changes, durable);
       if (prefix === undefined) {
         throw new Error(
@@ -222,7 +239,7 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
       if (end === 0) disk.losePowerAfter(1 + random.below(120));
       try {
         for (let step = 10 + random.below(80); step > 0; step--) {
-          const acted = act(archive);
+          const acted = act(opened);
           // What waits for a disk that is off never ends.
           let turns = 0;
           let ended = false;
@@ -240,7 +257,7 @@ export async function runArchive(seed: number, tally: Tally): Promise<void> {
       }
       if (end !== 2) alive = -1;
       if (end === 2) {
-        await archive.close();
+        await opened.archive.close();
         disk.restart();
         durable = changes.length;
         count("orderly ends");

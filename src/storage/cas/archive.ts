@@ -2,32 +2,40 @@
  * An archive store, opened: its volumes, the journal they share, and the checkpoints that bring what is in the journal
  * into packs. Everything but the journal comes back from the blob store alone.
  */
-import { join } from "node:path";
 import { eventLoop } from "../../base/event-loop.ts";
 import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
-import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
-import { SECTOR_BYTES, type BlockStorage } from "../block-storage.ts";
+import type { BlobStore } from "../../blob/blob-store.ts";
+import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
-import { readCheckpointFile, writeCheckpointFile } from "./checkpoint-file.ts";
+import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
-import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
-import { DISCARD, WRITE } from "./journal-format.ts";
-import type { Journal } from "./journal.ts";
-import { openJournal } from "./open-journal.ts";
-import { packBlobName } from "./pack-format.ts";
+import type { IndexStatus } from "./index/block-index.ts";
+import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import { packedBlocks } from "./packed-blocks.ts";
-import { readPackDirectory } from "./read-pack-directory.ts";
-import { encodeRootRecord, parseRootRecord, type RootRecord, type StoredRecord } from "./root-record.ts";
-import { findRoots, rootRefName, ROOTS_PREFIX, type VolumeRoots } from "./root-refs.ts";
+import { recoverVolumes } from "./recover-volumes.ts";
+import type { RootRecord, StoredRecord } from "./root-record.ts";
+import { rootStorage, type RootStorage } from "./root-storage.ts";
+import { toSectors, type SectorRange } from "./sector-range.ts";
+import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
+import { openStoreIndex } from "./store-index.ts";
+import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
 import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
-import { openVolume, type Volume } from "./volume.ts";
+import type { TreeRoot } from "./tree/walk.ts";
+import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
+import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
+import { openVolume } from "./volume.ts";
+
+/** How often it is looked whether a checkpoint is due, in milliseconds. */
+const CHECK_MS = 100;
 
 export interface ArchiveVolumeOptions {
-  /** Name of the volume in its records. */
+  /** Name of the volume in its records, 1 to 255 bytes. */
   readonly name: string;
+  /** Fixed when the volume is made. */
+  readonly blockBytes: number;
   /** Size where the volume is made, or to grow it to. */
   readonly sizeBytes: number;
   readonly readOnly: boolean;
@@ -42,8 +50,6 @@ export interface ArchiveOptions {
   readonly hasher: Hasher;
   readonly compression: Compression;
   readonly compresses: boolean;
-  readonly blockBytes: number;
-  readonly volumes: readonly ArchiveVolumeOptions[];
   /** Memory for tree nodes, in bytes. */
   readonly nodeCacheBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
@@ -51,302 +57,294 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
+  readonly indexMemtableEntries?: number;
   readonly firmware: string;
   readonly nowMs: () => number;
   readonly random: (bytes: Uint8Array) => void;
   readonly report: (key: string, message: string) => void;
+  /** Told of long work while the archive is being opened. */
+  readonly progress?: (what: string, done: number, total: number) => void;
+}
+
+/** What an archive takes and holds, for status and metrics. */
+export interface ArchiveStatistics {
+  readonly store: string;
+  readonly journalBytes: number;
+  readonly journalLimitBytes: number;
+  /** Bytes of all packs. */
+  readonly storedBytes: number;
+  readonly index: IndexStatus;
+  /** Blocks that were stored since the archive was opened: new ones, those the store had, bytes of the new ones. */
+  readonly newBlocks: number;
+  readonly knownBlocks: number;
+  readonly newBytes: number;
+  readonly volumes: readonly VolumeStatistics[];
+}
+
+export interface VolumeStatistics {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Bytes of the blocks that are not holes, as of the newest checkpoint. */
+  readonly logicalBytes: number;
+  readonly dirtyBlocks: number;
+  readonly snapshots: number;
+  /** When the newest record was made, milliseconds since 1970. */
+  readonly checkpointMs: number;
 }
 
 export interface Archive {
-  /** The disk of a volume that was asked for. */
-  volume(name: string): BlockStorage;
+  /** The blob store, for people. */
+  readonly description: string;
+  /** Names of the volumes that the store has. */
+  readonly volumes: readonly string[];
+  /**
+   * Opens a volume as a disk: made where the store has none of that name, grown where it is smaller. Closing the disk
+   * leaves the archive open. Rejects where the volume is open, or has another block size.
+   */
+  openVolume(options: ArchiveVolumeOptions): Promise<VolumeDisk>;
+  /** Makes a volume larger while it is open. Does nothing where it is that large. */
+  grow(volume: string, sizeBytes: number): Promise<void>;
+  /** Oldest first. */
+  snapshots(volume: string): readonly Snapshot[];
+  /** Holds everything answered before this call. */
+  createSnapshot(volume: string, description: string): Promise<Snapshot>;
+  /**
+   * The volume reads as the snapshot from then on, and keeps its size; `before` is a snapshot of what it was. Writes
+   * wait meanwhile. Rejects with RangeError where there is no such snapshot; ids may be shortened, here and below.
+   */
+  restore(volume: string, id: string): Promise<{ restored: Snapshot; before: Snapshot }>;
+  /** A snapshot as a read-only disk; without `id` the present, as it is at a checkpoint that is made for it. */
+  openRoot(volume: string, id?: string): Promise<RootStorage>;
+  /** Makes a new volume with the content of a snapshot, in a time that does not depend on its size. */
+  clone(volume: string, id: string, name: string): Promise<void>;
+  /** What changed from one snapshot to the other, in ascending order. */
+  diff(volume: string, from: string, to: string): AsyncGenerator<SectorRange, void, undefined>;
   /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
   checkpoint(): Promise<void>;
+  statistics(): ArchiveStatistics;
+  /** Closes the disks, makes a checkpoint, and lets go of everything. */
   close(): Promise<void>;
-}
-
-/** How often it is looked whether a checkpoint is due, in milliseconds. */
-const CHECK_MS = 100;
-
-interface Served {
-  readonly name: string;
-  readonly volumeId: string;
-  readonly volume: Volume;
-  readonly tree: VolumeTree;
-  newest: StoredRecord | undefined;
-  nextSequence: number;
-  /** The last record of the journal that what was set apart holds. */
-  frozenSequence: number;
-  coveredSequence: number;
-}
-
-/** The volume's number in the journal's records: the first 32 bits of its id. */
-const numberOf = (volumeId: string): number => Number.parseInt(volumeId.slice(0, 8), 16);
-
-async function* packsOf(blobs: BlobStore, hasher: Hasher, names: Iterable<string>): AsyncGenerator<PackEntries> {
-  for (const blob of names) {
-    const name = Uint8Array.fromHex(blob);
-    const read = await readPackDirectory(blobs, name, hasher);
-    // A pack that cannot be read keeps the archive from knowing what it has: that is not for a guess.
-    if ("reason" in read) throw new Error(`pack ${blob} of ${blobs.description} is damaged: ${read.reason}`);
-    yield { name, hashes: read.directory.hashes() };
-  }
-}
-
-/** Brings the index into line with the packs that the store has. */
-async function reconcile(index: BlockIndex, blobs: BlobStore, hasher: Hasher): Promise<void> {
-  const there = new Set<string>();
-  for await (const { name } of blobs.list()) there.add(name);
-  await index.forgetPacks(index.packNames().filter((name) => !there.has(packBlobName(name))));
-  const unknown = [...there].filter((name) => !index.holds(Uint8Array.fromHex(name)));
-  await index.fill(packsOf(blobs, hasher, unknown));
-}
-
-async function readRef(blobs: BlobStore, name: string): Promise<Uint8Array | undefined> {
-  try {
-    return await blobs.readRef(name);
-  } catch (error) {
-    if (error instanceof BlobStoreError && error.failure === "missing") return undefined;
-    throw error;
-  }
 }
 
 /** Opens a store and replays its journal. Rejects where anything is missing or damaged that cannot be rebuilt. */
 export async function openArchive(options: ArchiveOptions): Promise<Archive> {
-  const { disk, stateDirectory, blobs, hasher, blockBytes, report } = options;
-  const found = await findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
-  for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
-
-  const index = await openIndex(
-    { disk, directory: join(stateDirectory, "index"), pause: () => eventLoop.turn() },
-    { damaged: (error) => report("index", error.message), report },
-  );
-  await reconcile(index, blobs, hasher);
+  const { blobs, hasher, report } = options;
+  const progress = options.progress ?? (() => {});
+  const { index, storedBytes } = await openStoreIndex({
+    ...options,
+    progress: (done, total) => progress("reading pack directories into the index", done, total),
+  });
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
+  const records = recordStore(blobs, hasher, options.nowMs, report);
+  const { journal, volumes } = await recoverVolumes(options);
+  const parts = { ...options, journal, blocks, reader, records };
+  const kept = new Map<string, KeptVolume>();
+  const job = checkpoints({ ...parts, volumes: () => kept.values() });
+  let closing: Promise<void> | undefined;
 
-  const served = new Map<number, Served>();
-  let journal: Journal | undefined;
-  let running: Promise<void> | undefined;
-  let next: Promise<void> | undefined;
-  let closing = false;
-
-  /** Creates the record's ref; where that exists, it must be ours, of an answer that was lost. */
-  const publish = async (entry: Served, root: Uint8Array, journalSequence: number): Promise<void> => {
-    const record: RootRecord = {
-      kind: "checkpoint",
-      volumeId: entry.volumeId,
-      volumeName: entry.name,
-      sequence: entry.nextSequence,
-      parent: entry.newest?.checksum ?? null,
-      root: root.toHex(),
-      hash: hasher.algorithm,
-      blockSizeBytes: blockBytes,
-      sectorCount: entry.volume.info.sectorCount,
-      createdMs: options.nowMs(),
-      description: "",
-      journalSequence,
-      logicalBytes: 0,
-      uniqueBytes: 0,
-    };
-    const bytes = encodeRootRecord(record);
-    const name = rootRefName(record);
-    if ((await blobs.createRef(name, bytes)) === "exists" && Buffer.compare(await blobs.readRef(name), bytes) !== 0) {
-      throw new Error(`${name} of ${blobs.description} was written by another server: this one must not go on writing`);
-    }
-    const stored = parseRootRecord(bytes);
-    if ("reason" in stored) throw new Error(`a root record that was just written ${stored.reason}`);
-    entry.newest = stored;
-    entry.nextSequence++;
-    entry.coveredSequence = journalSequence;
-  };
-
-  const checkpointNow = async (): Promise<void> => {
-    const { nextSequence } = journal!;
-    const changed: Served[] = [];
-    for (const entry of served.values()) {
-      const isRetry = entry.frozenSequence >= 0;
-      if (!entry.volume.freeze()) {
-        // Everything of it before now is in the tree.
-        entry.coveredSequence = nextSequence - 1;
-        continue;
-      }
-      if (!isRetry) entry.frozenSequence = nextSequence - 1;
-      changed.push(entry);
-    }
-    if (changed.length === 0) return;
-    journal!.rotate();
-    // A root must not say that it covers records which power loss could still take away, and others after them.
-    await journal!.sync();
-    for (const entry of changed) {
-      const root = await entry.volume.store();
-      await publish(entry, root, entry.frozenSequence);
-      entry.frozenSequence = -1;
-      entry.volume.thaw();
-    }
-    const fromSequence = Math.min(...[...served.values()].map((entry) => entry.coveredSequence)) + 1;
-    await writeCheckpointFile(disk, stateDirectory, { journalId: journal!.id, fromSequence });
-    await journal!.release(fromSequence);
-  };
-
-  const checkpoint = (): Promise<void> => {
-    if (running === undefined) {
-      running = checkpointNow().finally(() => {
-        running = undefined;
-      });
-      return running;
-    }
-    next ??= running
-      .catch(() => {})
-      .then(() => {
-        next = undefined;
-        return checkpoint();
-      });
-    return next;
-  };
-
-  const openOne = (name: string, roots: VolumeRoots | undefined, wanted: ArchiveVolumeOptions | undefined): Served => {
-    const newest = roots?.newest;
-    if (roots !== undefined && newest === undefined) {
-      throw new Error(`volume ${roots.volumeId} has no record that can be read: ${roots.refused[0]?.reason}`);
-    }
-    if (roots !== undefined && roots.refusedNewer.length > 0) {
-      throw new Error(`the newest record of volume ${name} is damaged: ${roots.refusedNewer[0]!.reason}`);
-    }
-    if (newest !== undefined && newest.record.blockSizeBytes !== blockBytes) {
-      throw new Error(
-        `volume ${name} has blocks of ${newest.record.blockSizeBytes} bytes, configured are ${blockBytes}`,
-      );
-    }
-    const bytes = new Uint8Array(16);
-    options.random(bytes);
-    const volumeId = newest?.record.volumeId ?? bytes.toHex();
-    const sectorCount = Math.max(newest?.record.sectorCount ?? 0, (wanted?.sizeBytes ?? 0) / SECTOR_BYTES);
-    const blockCount = Math.ceil((sectorCount * SECTOR_BYTES) / blockBytes);
-    const oldCount =
-      newest === undefined ? blockCount : Math.ceil((newest.record.sectorCount * SECTOR_BYTES) / blockBytes);
-    const root = newest === undefined ? undefined : Uint8Array.fromHex(newest.record.root);
-    const tree = new VolumeTree(reader, oldCount, root);
+  for (const { roots, newest, dirty } of volumes) {
+    const { volumeName, volumeId, blockSizeBytes, sectorCount, journalSequence } = newest.record;
     const volume = openVolume({
-      id: numberOf(volumeId),
-      info: {
-        sectorCount,
-        readOnly: wanted?.readOnly ?? true,
-        model: "voe archive",
-        serial: volumeId.slice(0, 20),
-        firmware: options.firmware,
-      },
-      sync: wanted?.sync ?? { kind: "none" },
-      // The journal is opened after its volumes, to which it is replayed.
-      get journal() {
-        return journal!;
-      },
-      blocks,
-      tree,
-      report,
-      makeRoom: checkpoint,
+      ...parts,
+      id: volumeNumber(volumeId),
+      sectorCount,
+      dirty,
+      blocks: blocks.blocksOf(blockSizeBytes),
+      tree: treeOf(reader, newest),
     });
-    return {
-      name,
+    kept.set(volumeName, {
+      name: volumeName,
       volumeId,
       volume,
-      tree,
       newest,
-      nextSequence: roots?.nextSequence ?? 1,
+      snapshots: [...roots.snapshots],
+      checkpoints: [...roots.checkpoints],
+      nextSequence: roots.nextSequence,
       frozenSequence: -1,
-      coveredSequence: newest?.record.journalSequence ?? -1,
+      coveredSequence: journalSequence,
+      disk: undefined,
+    });
+  }
+
+  const make = async (
+    name: string,
+    blockBytes: number,
+    sectorCount: number,
+    origin?: StoredRecord,
+  ): Promise<KeptVolume> => {
+    const bytes = new Uint8Array(16);
+    options.random(bytes);
+    const volumeId = bytes.toHex();
+    const id = volumeNumber(volumeId);
+    if ([...kept.values()].some(({ volume }) => volume.id === id))
+      throw new Error("a random number came twice: try again");
+    const tree =
+      origin === undefined ? new VolumeTree(reader, blockCountFor(sectorCount, blockBytes)) : treeOf(reader, origin);
+    const made: KeptVolume = {
+      name,
+      volumeId,
+      volume: openVolume({ ...parts, id, sectorCount, blocks: blocks.blocksOf(blockBytes), tree }),
+      newest: undefined,
+      snapshots: [],
+      checkpoints: [],
+      nextSequence: 1,
+      frozenSequence: -1,
+      coveredSequence: -1,
+      disk: undefined,
+    };
+    await publishFirst(made, origin, parts);
+    kept.set(name, made);
+    return made;
+  };
+
+  const volumeNamed = (name: string): KeptVolume => {
+    const entry = kept.get(name);
+    if (entry === undefined) throw new RangeError(`${blobs.description} has no volume ${name}`);
+    return entry;
+  };
+
+  const stopWatching = eventLoop.every(CHECK_MS, () => {
+    if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
+    job.run().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
+  });
+
+  const makeRoom = async (): Promise<void> => {
+    const before = journal.sizeBytes;
+    await job.run();
+    // Where a checkpoint frees nothing the next one will not either.
+    if (journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
+  };
+
+  /** The disk of a volume, which lets another one be opened when it is closed. */
+  const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {
+    const served = volumeDisk({
+      volume: entry.volume,
+      journal,
+      info: { readOnly, model: "voe archive", serial: entry.volumeId.slice(0, 20), firmware: options.firmware },
+      sync,
+      makeRoom,
+    });
+    entry.disk = served;
+    return {
+      ...served,
+      get failure() {
+        return served.failure;
+      },
+      async close() {
+        await served.close().finally(() => {
+          if (entry.disk === served) entry.disk = undefined;
+        });
+      },
     };
   };
 
-  const keep = (entry: Served): void => {
-    const number = entry.volume.id;
-    if (served.has(number))
-      throw new Error(`volumes ${entry.name} and ${served.get(number)!.name} have the same number`);
-    served.set(number, entry);
-  };
-
-  // Volumes that nobody asked for are opened too: the journal may hold writes to them.
-  for (const roots of found.volumes.values()) {
-    const name = roots.newest?.record.volumeName ?? roots.volumeId;
-    keep(
-      openOne(
-        name,
-        roots,
-        options.volumes.find((wanted) => wanted.name === name),
-      ),
-    );
-  }
-  const isThere = (name: string): boolean => [...served.values()].some((entry) => entry.name === name);
-  const made: Served[] = [];
-  for (const wanted of options.volumes) {
-    if (isThere(wanted.name)) continue;
-    const entry = openOne(wanted.name, undefined, wanted);
-    keep(entry);
-    made.push(entry);
-  }
-  for (const { tree, volume } of served.values()) {
-    const blockCount = Math.ceil((volume.info.sectorCount * SECTOR_BYTES) / blockBytes);
-    if (blockCount > tree.blockCount) await tree.grow(blockCount);
-  }
-
-  const directory = join(stateDirectory, "journal");
-  disk.makeDirectory(directory);
-  const expected = await readCheckpointFile(disk, stateDirectory);
-  const isCovered = [...served.values()].some(({ newest }) => (newest?.record.journalSequence ?? 0) > 0);
-  if (isCovered && (await disk.list(directory)).length === 0) {
-    // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
-    throw new Error(
-      `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
-        `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
-    );
-  }
-  const opened = await openJournal(
-    disk,
-    directory,
-    {
-      limitBytes: options.journalLimitBytes,
-      ...(options.journalSegmentBytes === undefined ? {} : { segmentBytes: options.journalSegmentBytes }),
-      ...(expected === undefined ? {} : { expected }),
-      random: options.random,
-      report,
-    },
-    (record) => {
-      if (record.kind !== WRITE && record.kind !== DISCARD) return;
-      const entry = served.get(record.volume);
-      if (entry === undefined) {
-        throw new Error(`the journal in ${directory} has writes to a volume that ${blobs.description} does not have`);
-      }
-      if (record.sequence <= (entry.newest?.record.journalSequence ?? -1)) return;
-      if (record.kind === WRITE) entry.volume.replayWrite(record.firstSector, record.sectorCount, record.place);
-      else entry.volume.replayDiscard(record.firstSector, record.sectorCount);
-    },
-  );
-  journal = opened.journal;
-  // A volume has a record before it has a write, so that the journal never knows one that the store does not.
-  for (const entry of made) await publish(entry, entry.tree.committedRoot, journal.nextSequence - 1);
-
-  const stopWatching = eventLoop.every(CHECK_MS, () => {
-    if (closing || running !== undefined || opened.journal.sizeBytes < options.journalCheckpointBytes) return;
-    checkpoint().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
-  });
-
   return {
-    volume(name) {
-      const entry = [...served.values()].find((each) => each.name === name);
-      if (entry === undefined) throw new Error(`the archive has no volume ${name}`);
-      return entry.volume;
+    description: blobs.description,
+    get volumes() {
+      return [...kept.keys()];
     },
-    checkpoint,
-    async close() {
-      closing = true;
-      stopWatching();
-      await running?.catch(() => {});
-      await next?.catch(() => {});
-      for (const { volume } of served.values()) await volume.close();
-      await checkpoint();
-      await opened.journal.close();
-      await index.close();
-      await blocks.close();
+    openVolume: ({ name, blockBytes, sizeBytes, readOnly, sync }) =>
+      job.alone(async () => {
+        if (closing !== undefined) throw new Error(`${blobs.description} is being closed`);
+        const entry = kept.get(name) ?? (await make(name, blockBytes, sizeBytes / SECTOR_BYTES));
+        if (entry.volume.blockBytes !== blockBytes) {
+          throw new Error(
+            `volume ${name} of ${blobs.description} has blocks of ${entry.volume.blockBytes} bytes, which is fixed when ` +
+              `it is made: set block_size = ${entry.volume.blockBytes}, or take another volume`,
+          );
+        }
+        if (entry.disk !== undefined) throw new Error(`volume ${name} of ${blobs.description} is served already`);
+        await growVolume(entry, sizeBytes, parts);
+        return serve(entry, readOnly, sync);
+      }),
+    grow: (name, sizeBytes) => job.alone(() => growVolume(volumeNamed(name), sizeBytes, parts)),
+    snapshots: (name) => volumeNamed(name).snapshots.map(toSnapshot),
+    createSnapshot: async (name, description) => toSnapshot(await job.snapshot(volumeNamed(name), description)),
+    async restore(name, id) {
+      const entry = volumeNamed(name);
+      const wanted = findSnapshot(entry.snapshots, id);
+      const restored = toSnapshot(wanted);
+      return withoutWrites(entry, async () => {
+        const before = await job.snapshot(entry, `before restoring ${restored.id}`);
+        await job.alone(() => restoreVolume(entry, wanted, parts));
+        return { restored, before: toSnapshot(before) };
+      });
+    },
+    async openRoot(name, id) {
+      const entry = volumeNamed(name);
+      if (id === undefined) await job.run();
+      const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
+      return rootStorage({
+        info: {
+          sectorCount: record.sectorCount,
+          readOnly: true,
+          model: "voe snapshot",
+          serial: checksum.slice(0, 20),
+          firmware: options.firmware,
+        },
+        root: Uint8Array.fromHex(record.root),
+        blocks: blocks.blocksOf(record.blockSizeBytes),
+        reader,
+        report,
+      });
+    },
+    async clone(name, id, cloneName) {
+      const origin = findSnapshot(volumeNamed(name).snapshots, id);
+      const { blockSizeBytes, sectorCount } = origin.record;
+      await job.alone(async () => {
+        if (kept.has(cloneName)) throw new RangeError(`${blobs.description} has a volume ${cloneName} already`);
+        await make(cloneName, blockSizeBytes, sectorCount, origin);
+      });
+    },
+    async *diff(name, from, to) {
+      const { snapshots, volume } = volumeNamed(name);
+      const records = [findSnapshot(snapshots, from).record, findSnapshot(snapshots, to).record] as const;
+      const endSector = Math.max(records[0].sectorCount, records[1].sectorCount);
+      for await (const range of diff(reader, rootOf(records[0]), rootOf(records[1]))) {
+        yield toSectors(range, volume.blockBytes, endSector);
+      }
+    },
+    checkpoint: () => job.run(),
+    statistics: () => ({
+      store: blobs.description,
+      journalBytes: journal.sizeBytes,
+      journalLimitBytes: options.journalLimitBytes,
+      storedBytes: storedBytes + blocks.counters.packBytes,
+      index: index.status(),
+      ...blocks.counters,
+      volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
+        name,
+        sizeBytes: volume.sectorCount * SECTOR_BYTES,
+        logicalBytes: newest!.record.logicalBytes,
+        dirtyBlocks: volume.dirtyBlockCount,
+        snapshots: snapshots.length,
+        checkpointMs: newest!.record.createdMs,
+      })),
+    }),
+    close() {
+      closing ??= (async () => {
+        stopWatching();
+        const failures: unknown[] = [];
+        const attempt = (work: Promise<void> | undefined): Promise<void> =>
+          Promise.resolve(work).catch((error: unknown) => void failures.push(error));
+        for (const { disk: served, volume } of kept.values()) {
+          await attempt(served?.close());
+          await volume.close();
+        }
+        await attempt(job.run());
+        await attempt(journal.close());
+        await attempt(index.close());
+        await attempt(blocks.close());
+        if (failures.length > 0) throw failures[0];
+      })();
+      return closing;
     },
   };
 }
+
+const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
+  root: Uint8Array.fromHex(root),
+  blockCount: blockCountFor(sectorCount, blockSizeBytes),
+});

@@ -25,7 +25,6 @@ const BUILDERS = 3;
 const MOST_DIRECTORIES = 128;
 
 export interface PackedBlocksOptions {
-  readonly blockBytes: number;
   readonly hasher: Hasher;
   /** Absent: blocks are stored plain. */
   readonly compression: Compression;
@@ -37,10 +36,12 @@ export interface PackedBlocksOptions {
   readonly report: (key: string, message: string) => void;
 }
 
-export interface PackedBlocks extends Blocks {
+export interface PackedBlocks {
+  /** The blocks of volumes that have blocks of this size. */
+  blocksOf(blockBytes: number): Blocks;
   readonly nodes: NodeStore;
-  /** Blocks that were put and new, and those that the store had. */
-  readonly counters: { newBlocks: number; knownBlocks: number; newBytes: number };
+  /** Blocks that were put and new, and those that the store had; bytes of the new ones, and of packs stored. */
+  readonly counters: { newBlocks: number; knownBlocks: number; newBytes: number; packBytes: number };
   close(): Promise<void>;
 }
 
@@ -49,12 +50,12 @@ const keyOf = (hash: Uint8Array, at: number): string =>
   Buffer.from(hash.buffer, hash.byteOffset + at, DIGEST_BYTES).toString("latin1");
 
 export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
-  const { blockBytes, hasher, blobs, index, report } = options;
+  const { hasher, blobs, index, report } = options;
   const places = createPlaces();
   const directories = new Map<number, PackDirectory>();
   const stored = allocateMemory(BLOCK_MOST_BYTES);
   const nodeMemory = allocateMemory(NODE_BYTES);
-  const counters = { newBlocks: 0, knownBlocks: 0, newBytes: 0 };
+  const counters = { newBlocks: 0, knownBlocks: 0, newBytes: 0, packBytes: 0 };
   /** Hashes of blocks in packs that are not in the index yet; nodes with their content, which may be read again. */
   const underWay = new Map<string, Uint8Array | undefined>();
   const free = Array.from(
@@ -99,6 +100,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
       try {
         await blobs.put(packBlobName(name), bytes);
         await index.addPack({ name, hashes: directory.hashes() });
+        counters.packBytes += bytes.length;
       } catch (error) {
         failure = error as Error;
         refused.push({ pack, from });
@@ -279,12 +281,14 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
   };
 
   return {
-    blockBytes,
     counters,
-    tryRead: (hash, target, at) => tryReadBlock(hash, blockBytes, target, at),
-    read: (hash, target, at) => readBlock(hash, blockBytes, target, at),
-    put: (source, at, hashes, hashAt) => putBlock(KIND_DATA, source, at, blockBytes, hashes, hashAt),
-    sync,
+    blocksOf: (blockBytes) => ({
+      blockBytes,
+      tryRead: (hash, target, at) => tryReadBlock(hash, blockBytes, target, at),
+      read: (hash, target, at) => readBlock(hash, blockBytes, target, at),
+      put: (source, at, hashes, hashAt) => putBlock(KIND_DATA, source, at, blockBytes, hashes, hashAt),
+      sync,
+    }),
     nodes: {
       tryGet(hash, target) {
         const recent = underWay.get(keyOf(hash, 0));

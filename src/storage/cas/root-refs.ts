@@ -32,6 +32,8 @@ export interface VolumeRoots {
   readonly newest: StoredRecord | undefined;
   /** Oldest first. */
   readonly snapshots: readonly StoredRecord[];
+  /** Numbers of the records of checkpoints, oldest first. */
+  readonly checkpoints: readonly number[];
   /** Oldest first. */
   readonly refused: readonly RefusedRef[];
   /**
@@ -113,6 +115,7 @@ function judge(
     volumeId,
     newest,
     snapshots: used.filter(({ record }) => record.kind === "snapshot"),
+    checkpoints: used.filter(({ record }) => record.kind === "checkpoint").map(({ record }) => record.sequence),
     refused: refused.map(bare),
     refusedNewer: refused.filter(({ sequence }) => sequence > (newest?.record.sequence ?? 0)).map(bare),
     nextSequence: refs.at(-1)!.sequence + 1,

@@ -14,11 +14,17 @@ import { HOLE, type VolumeTree } from "./tree/volume-tree.ts";
 /** Most sectors of a record. The places of a record's sectors follow on each other, and the first is a multiple of it. */
 export const RECORD_SECTORS = 128;
 
-export interface SectorSource {
-  readonly journal: Journal;
+/** What is at rest: a tree, and the blocks that it refers to. */
+export interface BlockSource {
   readonly blocks: Blocks;
   readonly tree: VolumeTree;
   readonly report: (key: string, message: string) => void;
+  /** Absent where no sector has a place in it. */
+  readonly journal?: Journal;
+}
+
+export interface SectorSource extends BlockSource {
+  readonly journal: Journal;
 }
 
 /** Where the newest data of a sector is: see `DirtyBlocks.placeOf`. */
@@ -48,7 +54,7 @@ const zero = (target: Memory, at: number, sectors: number): typeof OK => {
 
 /** Fills `target` with sectors where that does not have to wait: OK, LATER (its content means nothing), or a failure. */
 export function tryReadSectors(
-  source: SectorSource,
+  source: BlockSource,
   placeOf: PlaceOf,
   sector: number,
   count: number,
@@ -67,7 +73,7 @@ export function tryReadSectors(
         ? zero(target, to, run)
         : place === CLEAN
           ? tryReadBlock(source, next, run, target, to, scratch)
-          : source.journal.tryRead(place, run * SECTOR_BYTES, target, to);
+          : source.journal!.tryRead(place, run * SECTOR_BYTES, target, to);
     if (status !== OK) return status;
     done += run;
   }
@@ -75,7 +81,7 @@ export function tryReadSectors(
 }
 
 function tryReadBlock(
-  { tree, blocks }: SectorSource,
+  { tree, blocks }: BlockSource,
   sector: number,
   count: number,
   target: Memory,
@@ -102,7 +108,7 @@ function copyPart(block: Memory, fromSector: number, count: number, target: Memo
  * could not be read was reported.
  */
 export async function readSectors(
-  source: SectorSource,
+  source: BlockSource,
   placeOf: PlaceOf,
   sector: number,
   count: number,
@@ -127,14 +133,14 @@ export async function readSectors(
 }
 
 async function readRecord(
-  { journal, report }: SectorSource,
+  { journal, report }: BlockSource,
   place: number,
   count: number,
   target: Memory,
   at: number,
 ): Promise<StorageStatus> {
   try {
-    return await journal.read(place, count * SECTOR_BYTES, target, at);
+    return await journal!.read(place, count * SECTOR_BYTES, target, at);
   } catch (error) {
     report("journal:read", (error as Error).message);
     return MEDIUM_ERROR;
@@ -142,7 +148,7 @@ async function readRecord(
 }
 
 async function readBlock(
-  { tree, blocks, report }: SectorSource,
+  { tree, blocks, report }: BlockSource,
   sector: number,
   count: number,
   target: Memory,

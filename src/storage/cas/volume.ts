@@ -1,52 +1,51 @@
 /**
- * A volume of an archive as a disk. A write is a record of the journal, and nothing more until the next checkpoint; a
- * read takes each sector from where its newest data is (docs/decisions/0004-archive-shape.md).
+ * A volume of an archive: where each of its sectors is. A write is a record of the journal, and nothing more until the
+ * next checkpoint; a read takes each sector from where its newest data is (docs/decisions/0004-archive-shape.md).
  */
-import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import { allocateMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
-import {
-  LATER,
-  MEDIUM_ERROR,
-  NO_SPACE,
-  OK,
-  OUT_OF_RANGE,
-  READ_ONLY,
-  SECTOR_BYTES,
-  type BlockStorage,
-  type Completion,
-  type DeviceInfo,
-  type StorageStatus,
-} from "../block-storage.ts";
-import { RequestOrder, type OrderedRequest } from "../request-order.ts";
-import { SyncPolicy, type SyncMode } from "../sync-policy.ts";
-import { tell } from "../tell.ts";
+import { OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
+import { RequestOrder } from "../request-order.ts";
 import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
-import { FULL } from "./journal.ts";
+import { BLOCK_MOST_BYTES } from "./pack-format.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { storeChanges } from "./store-changes.ts";
+import type { VolumeTree } from "./tree/volume-tree.ts";
 
 /** Most sectors of one discard record. */
 const DISCARD_MOST_SECTORS = 2 ** 32 - 1;
+/** Used within one call, and so shared by all volumes. */
+const batch = new RecordBatch();
+const scratch = allocateMemory(BLOCK_MOST_BYTES);
 
 export interface VolumeOptions extends SectorSource {
   /** Number of the volume in the journal's records. */
   readonly id: number;
-  readonly info: DeviceInfo & { sectorCount: number };
-  readonly sync: SyncMode;
-  /** Makes room in the journal by a checkpoint; rejects where there is none to be made. */
-  readonly makeRoom: () => Promise<void>;
+  readonly sectorCount: number;
+  /** What the journal holds of it already. */
+  readonly dirty?: DirtyBlocks;
 }
 
-export interface Volume extends BlockStorage {
+export interface Volume {
   readonly id: number;
-  /** Why the volume no longer writes, where it does not. */
-  readonly failure: string | undefined;
+  readonly blockBytes: number;
+  /** Grows, see `grow`. */
+  readonly sectorCount: number;
+  readonly tree: VolumeTree;
+  /** The order of requests, which `restore` takes part in. */
+  readonly order: RequestOrder;
   /** Blocks that wait for a checkpoint. */
   readonly dirtyBlockCount: number;
-  /** Takes over what a record of the journal says, when that is replayed. */
-  replayWrite(sector: number, count: number, recordPlace: number): void;
-  replayDiscard(sector: number, count: number): void;
+  /** Memory that the tables of dirty blocks take, in bytes. */
+  readonly dirtyBytes: number;
+  /** Fills `target` where nothing has to be waited for: OK, LATER or a failure. */
+  tryRead(sector: number, count: number, target: Memory, at: number): StorageStatus;
+  /** Fills `target` with sectors as they are now, whatever is written meanwhile. Never rejects. */
+  read(sector: number, count: number, target: Memory, at: number): Promise<StorageStatus>;
+  /** Puts a write into the journal, in as many records as it takes; FULL where there is no room for all of it. */
+  append(sector: number, count: number, source: Memory, at: number): StorageStatus;
+  appendDiscard(sector: number, count: number): StorageStatus;
   /**
    * Sets apart what changed so far, for `store`: false where nothing did. What an earlier `store` failed with is still
    * set apart, and is what the next one stores.
@@ -56,200 +55,75 @@ export interface Volume extends BlockStorage {
   store(): Promise<Uint8Array>;
   /** Forgets what was set apart: the root of it is published, and the journal may release it. */
   thaw(): void;
+  /** Makes the volume larger; the tree must have grown before. */
+  grow(sectorCount: number): void;
+  /** From now on the content is that of another tree. Nothing may be dirty, and no write under way. */
+  replaceTree(tree: VolumeTree): void;
+  /** Waits for reads that are under way. */
+  close(): Promise<void>;
 }
 
 export function openVolume(options: VolumeOptions): Volume {
-  const { id, info, blocks } = options;
+  const { id, blocks, journal, report } = options;
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
-  const order = new RequestOrder();
-  const batch = new RecordBatch();
-  const scratch = allocateMemory(blocks.blockBytes);
-  const resizeListeners: (() => void)[] = [];
   const reads = new Set<Promise<StorageStatus>>();
-  let dirty = dirtyBlocks(blockSectors);
+  let source: SectorSource = { blocks, journal, report, tree: options.tree };
+  let sectorCount = options.sectorCount;
+  let dirty = options.dirty ?? dirtyBlocks(blockSectors);
   let frozen: DirtyBlocks | undefined;
-  let closed = false;
-
-  const policy = new SyncPolicy(
-    options.sync,
-    () => options.journal.sync(),
-    // The journal has said so itself.
-    () => {},
-  );
-  const failure = (): string | undefined => (policy.failure ?? options.journal.failure)?.message;
 
   const placeOf = (sector: number): number => {
     const place = dirty.placeOf(sector);
     return place === CLEAN && frozen !== undefined ? frozen.placeOf(sector) : place;
   };
 
-  const refusal = (sector: number, count: number, writes: boolean): StorageStatus => {
-    if (sector + count > info.sectorCount) return OUT_OF_RANGE;
-    if (closed) return MEDIUM_ERROR;
-    if (!writes) return OK;
-    if (info.readOnly) return READ_ONLY;
-    return options.journal.failure === undefined && policy.failure === undefined ? OK : MEDIUM_ERROR;
-  };
-
-  const isBlocked = (sector: number, count: number, writes: boolean): boolean =>
-    !order.isIdle && order.isBlocked(sector, count, writes);
-
-  /** Puts a write into the journal, in as many records as it takes; FULL where there is no room for all of it. */
-  const append = (sector: number, count: number, source: Memory, at: number): StorageStatus => {
-    for (let done = 0; done < count;) {
-      const part = Math.min(RECORD_SECTORS, count - done);
-      batch.clear();
-      batch.addWrite(id, sector + done, part, source, at + done * SECTOR_BYTES);
-      const status = options.journal.append(batch);
-      if (status !== OK) return status;
-      dirty.write(sector + done, part, batch.placeOf(0), 1);
-      done += part;
-    }
-    return OK;
-  };
-
-  const appendDiscard = (sector: number, count: number): StorageStatus => {
-    for (let done = 0; done < count;) {
-      const part = Math.min(DISCARD_MOST_SECTORS, count - done);
-      batch.clear();
-      batch.addDiscard(id, sector + done, part);
-      const status = options.journal.append(batch);
-      if (status !== OK) return status;
-      dirty.discard(sector + done, part);
-      done += part;
-    }
-    return OK;
-  };
-
-  const endWrite = (status: StorageStatus, durable: boolean, completion: Completion): void => {
-    if (status === OK && (durable || policy.waits)) {
-      policy.commit(completion);
-      return;
-    }
-    if (status === OK) policy.wrote();
-    tell(completion, status);
-  };
-
-  /** Does what `attempt` does, in its order, again and again while the journal is full and room can be made. */
-  const whenRoom = (
-    sector: number,
-    count: number,
-    attempt: () => StorageStatus,
-    end: (status: StorageStatus) => void,
-  ): void => {
-    const request: OrderedRequest = {
-      sector,
-      count,
-      writes: true,
-      start() {
-        const status = failure() === undefined ? attempt() : MEDIUM_ERROR;
-        if (status === FULL) {
-          options.makeRoom().then(
-            () => request.start(),
-            () => finish(NO_SPACE),
-          );
-        } else {
-          finish(status);
-        }
-      },
-    };
-    const finish = (status: StorageStatus): void => {
-      order.finish(request);
-      end(status);
-    };
-    order.begin(request);
-  };
-
   return {
     id,
-    info,
-    get failure() {
-      return failure();
+    blockBytes: blocks.blockBytes,
+    order: new RequestOrder(),
+    get sectorCount() {
+      return sectorCount;
+    },
+    get tree() {
+      return source.tree;
     },
     get dirtyBlockCount() {
       return dirty.blockCount + (frozen?.blockCount ?? 0);
     },
-    lend: () => 0,
-    tryRead(sector, count, target, at) {
-      const refused = refusal(sector, count, false);
-      if (refused !== OK) return refused;
-      if (isBlocked(sector, count, false)) return LATER;
-      return tryReadSectors(options, placeOf, sector, count, target, at, scratch);
+    get dirtyBytes() {
+      return dirty.memoryBytes + (frozen?.memoryBytes ?? 0);
     },
-    read(sector, count, target, at, completion) {
-      const refused = refusal(sector, count, false);
-      if (refused !== OK) {
-        tell(completion, refused);
-        return;
+    tryRead: (sector, count, target, at) => tryReadSectors(source, placeOf, sector, count, target, at, scratch),
+    read(sector, count, target, at) {
+      const reading = readSectors(source, placeOf, sector, count, target, at);
+      reads.add(reading);
+      void reading.then(() => reads.delete(reading));
+      return reading;
+    },
+    append(sector, count, from, at) {
+      for (let done = 0; done < count;) {
+        const part = Math.min(RECORD_SECTORS, count - done);
+        batch.clear();
+        batch.addWrite(id, sector + done, part, from, at + done * SECTOR_BYTES);
+        const status = journal.append(batch);
+        if (status !== OK) return status;
+        dirty.write(sector + done, part, batch.placeOf(0), 1);
+        done += part;
       }
-      const request: OrderedRequest = {
-        sector,
-        count,
-        writes: false,
-        start() {
-          // What is read is settled when it begins: later writes to it need not wait.
-          const reading = readSectors(options, placeOf, sector, count, target, at);
-          order.finish(request);
-          reads.add(reading);
-          void reading.then((status) => {
-            reads.delete(reading);
-            completion.complete(status);
-          });
-        },
-      };
-      order.begin(request);
+      return OK;
     },
-    tryWrite(sector, count, source, at) {
-      const refused = refusal(sector, count, true);
-      if (refused !== OK) return refused;
-      if (policy.waits || isBlocked(sector, count, true)) return LATER;
-      const status = append(sector, count, source, at);
-      if (status === FULL) return LATER;
-      if (status === OK) policy.wrote();
-      return status;
-    },
-    write(sector, count, source, at, durable, completion) {
-      const refused = refusal(sector, count, true);
-      if (refused !== OK) {
-        tell(completion, refused);
-        return;
+    appendDiscard(sector, count) {
+      for (let done = 0; done < count;) {
+        const part = Math.min(DISCARD_MOST_SECTORS, count - done);
+        batch.clear();
+        batch.addDiscard(id, sector + done, part);
+        const status = journal.append(batch);
+        if (status !== OK) return status;
+        dirty.discard(sector + done, part);
+        done += part;
       }
-      if (!isBlocked(sector, count, true)) {
-        const status = append(sector, count, source, at);
-        if (status !== FULL) {
-          endWrite(status, durable, completion);
-          return;
-        }
-      }
-      const copy = allocateMemory(count * SECTOR_BYTES);
-      copy.bytes.set(source.bytes.subarray(at, at + count * SECTOR_BYTES));
-      whenRoom(
-        sector,
-        count,
-        () => append(sector, count, copy, 0),
-        (status) => {
-          freeMemory(copy);
-          endWrite(status, durable, completion);
-        },
-      );
+      return OK;
     },
-    flush: (completion) => policy.commit(completion),
-    discard(sector, count, completion) {
-      const refused = refusal(sector, count, true);
-      if (refused !== OK) {
-        tell(completion, refused);
-        return;
-      }
-      whenRoom(
-        sector,
-        count,
-        () => appendDiscard(sector, count),
-        (status) => endWrite(status, false, completion),
-      );
-    },
-    onResize: (listener) => void resizeListeners.push(listener),
-    replayWrite: (sector, count, recordPlace) => dirty.write(sector, count, recordPlace, 1),
-    replayDiscard: (sector, count) => dirty.discard(sector, count),
     freeze() {
       if (frozen !== undefined) return true;
       if (dirty.isEmpty) return false;
@@ -259,17 +133,22 @@ export function openVolume(options: VolumeOptions): Volume {
     },
     store() {
       if (frozen === undefined) throw new Error(`volume ${id} has nothing set apart to be stored`);
-      return storeChanges(options, frozen);
+      return storeChanges(source, frozen);
     },
     thaw() {
       frozen = undefined;
     },
+    grow(count) {
+      sectorCount = count;
+    },
+    replaceTree(tree) {
+      if (!dirty.isEmpty || frozen !== undefined)
+        throw new Error(`volume ${id} has changes that another tree would undo`);
+      // A new object: reads that are under way keep the old one.
+      source = { ...source, tree };
+    },
     async close() {
-      closed = true;
-      await order.whenIdle();
       await Promise.all(reads);
-      await policy.close();
-      freeMemory(scratch);
     },
   };
 }

@@ -35,8 +35,54 @@ export async function* diff(
   reader: NodeReader,
   a: TreeRoot,
   b: TreeRoot,
-  { fromBlock = 0, toBlock = Infinity }: RangeOptions = {},
+  options: RangeOptions = {},
 ): AsyncGenerator<BlockRange, void, undefined> {
+  let firstBlock = 0;
+  let blockCount = 0;
+  for await (const leaves of differingLeaves(reader, a, b, options)) {
+    for (let slot = leaves.fromSlot; slot < leaves.toSlot; slot++) {
+      const at = slot * HASH_WORDS;
+      if (isSameHash(leaves.a, at, leaves.b, at)) continue;
+      const block = leaves.firstBlock + slot;
+      if (block !== firstBlock + blockCount) {
+        if (blockCount > 0) yield { firstBlock, blockCount };
+        firstBlock = block;
+        blockCount = 0;
+      }
+      blockCount++;
+    }
+  }
+  if (blockCount > 0) yield { firstBlock, blockCount };
+}
+
+/** How many blocks more are data, and not holes, in `b` than in `a`; negative where they are fewer. Throws NodeError. */
+export async function allocationChange(reader: NodeReader, a: TreeRoot, b: TreeRoot): Promise<number> {
+  let change = 0;
+  for await (const leaves of differingLeaves(reader, a, b, {})) {
+    for (let slot = 0; slot < FANOUT; slot++) {
+      const at = slot * HASH_WORDS;
+      change += Number(!isHole(leaves.b, at)) - Number(!isHole(leaves.a, at));
+    }
+  }
+  return change;
+}
+
+/** The words of two nodes of level 1 at the same place in their trees. */
+interface LeafPair {
+  readonly firstBlock: number;
+  /** The slots that were asked for. */
+  readonly fromSlot: number;
+  readonly toSlot: number;
+  readonly a: Int32Array;
+  readonly b: Int32Array;
+}
+
+async function* differingLeaves(
+  reader: NodeReader,
+  a: TreeRoot,
+  b: TreeRoot,
+  { fromBlock = 0, toBlock = Infinity }: RangeOptions,
+): AsyncGenerator<LeafPair, void, undefined> {
   const slice = new Slice();
   const depth = Math.max(depthOf(a.blockCount), depthOf(b.blockCount));
 
@@ -66,34 +112,22 @@ export async function* diff(
   };
 
   const rows = [row({ firstBlock: 0, a: top(a), b: top(b) }, 1, depth)];
-  let firstBlock = 0;
-  let blockCount = 0;
   while (rows.length > 0) {
     const opening = rows.at(-1)!.take();
     if (opening === undefined) {
       rows.pop();
       continue;
     }
-    const pair = { firstBlock: opening.firstBlock, a: await opening.a, b: await opening.b };
+    const { firstBlock } = opening;
+    const pair = { firstBlock, a: await opening.a, b: await opening.b };
     if (slice.isOver) await slice.giveWay();
     if (opening.level > 1) {
       rows.push(row(pair, FANOUT, opening.level - 1));
       continue;
     }
-    const end = Math.min(FANOUT, toBlock - pair.firstBlock);
-    for (let slot = Math.max(0, fromBlock - pair.firstBlock); slot < end; slot++) {
-      const at = slot * HASH_WORDS;
-      if (isSameHash(pair.a.words, at, pair.b.words, at)) continue;
-      const block = pair.firstBlock + slot;
-      if (block !== firstBlock + blockCount) {
-        if (blockCount > 0) yield { firstBlock, blockCount };
-        firstBlock = block;
-        blockCount = 0;
-      }
-      blockCount++;
-    }
+    const fromSlot = Math.max(0, fromBlock - firstBlock);
+    yield { firstBlock, fromSlot, toSlot: Math.min(FANOUT, toBlock - firstBlock), a: pair.a.words, b: pair.b.words };
   }
-  if (blockCount > 0) yield { firstBlock, blockCount };
 }
 
 /** A range of blocks that are all data or all holes. */

@@ -51,6 +51,7 @@ test("the newest record is the volume, of whatever kind, and snapshots come olde
     volumeId: VOLUME_ID,
     newest: { record: snapshot(11), checksum: checksumOf(snapshot(11)) },
     snapshots: [snapshot(2), snapshot(11)].map((record) => ({ record, checksum: checksumOf(record) })),
+    checkpoints: [9, 10],
     refused: [],
     refusedNewer: [],
     nextSequence: 12,

@@ -1,0 +1,143 @@
+/**
+ * Checkpoints: what is in the journal becomes blocks, trees and records in the blob store, and the journal lets go of
+ * it. Nothing durable ever refers to what is not: packs, then the tree, then the record, then the journal.
+ */
+import type { PackedBlocks } from "./packed-blocks.ts";
+import { writeCheckpointFile } from "./checkpoint-file.ts";
+import type { Disk } from "./disk.ts";
+import type { Journal } from "./journal.ts";
+import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import type { RootRecord, StoredRecord } from "./root-record.ts";
+import { allocationChange } from "./tree/diff.ts";
+import type { NodeReader } from "./tree/node-reader.ts";
+import { uniqueSoFar } from "./volume-changes.ts";
+
+export interface CheckpointOptions {
+  readonly disk: Disk;
+  readonly stateDirectory: string;
+  readonly journal: Journal;
+  readonly blocks: PackedBlocks;
+  readonly reader: NodeReader;
+  readonly records: RecordStore;
+  readonly volumes: () => Iterable<KeptVolume>;
+}
+
+export interface Checkpoints {
+  /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
+  run(): Promise<void>;
+  /** A record of kind "snapshot" that holds everything answered before this call, and nothing answered after. */
+  snapshot(kept: KeptVolume, description: string): Promise<StoredRecord>;
+  /** Runs a job when no other one runs: nothing is frozen or published meanwhile. */
+  alone<T>(job: () => Promise<T>): Promise<T>;
+  /** Whether anything runs or waits. */
+  readonly isBusy: boolean;
+}
+
+export function checkpoints(options: CheckpointOptions): Checkpoints {
+  const { journal, blocks, reader, records, volumes } = options;
+  let turn: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
+  let next: Promise<void> | undefined;
+
+  const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    waiting++;
+    const done = turn.then(job).finally(() => waiting--);
+    turn = done.catch(() => {});
+    return done;
+  };
+
+  /** Stores what was set apart, and publishes a record of it. */
+  const storeFrozen = async (
+    kept: KeptVolume,
+    kind: RootRecord["kind"],
+    description: string,
+  ): Promise<StoredRecord> => {
+    const before = blocks.counters.newBytes;
+    const { record } = kept.newest!;
+    const root = await kept.volume.store();
+    const { sectorCount, tree } = kept.volume;
+    const change = await allocationChange(
+      reader,
+      { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
+      { root, blockCount: tree.blockCount },
+    );
+    const stored = await records.publish(kept, {
+      kind,
+      description,
+      root: root.toHex(),
+      sectorCount,
+      journalSequence: kept.frozenSequence,
+      logicalBytes: record.logicalBytes + change * kept.volume.blockBytes,
+      uniqueBytes: uniqueSoFar(record) + blocks.counters.newBytes - before,
+    });
+    kept.frozenSequence = -1;
+    kept.volume.thaw();
+    return stored;
+  };
+
+  /** Sets apart what changed: true where something is, of now or of a checkpoint that failed. */
+  const freeze = (kept: KeptVolume): boolean => {
+    const isRetry = kept.frozenSequence >= 0;
+    const { nextSequence } = journal;
+    if (kept.volume.freeze()) {
+      if (!isRetry) kept.frozenSequence = nextSequence - 1;
+      return true;
+    }
+    // Everything of it before now is in the tree.
+    kept.coveredSequence = nextSequence - 1;
+    return false;
+  };
+
+  const release = async (): Promise<void> => {
+    const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
+    await writeCheckpointFile(options.disk, options.stateDirectory, { journalId: journal.id, fromSequence });
+    await journal.release(fromSequence);
+  };
+
+  const storeAll = async (): Promise<void> => {
+    const changed = [...volumes()].filter(freeze);
+    if (changed.length === 0) return;
+    journal.rotate();
+    // A root must not say that it covers records which power loss could still take away, and others after them.
+    await journal.sync();
+    for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
+    await release();
+  };
+
+  return {
+    get isBusy() {
+      return waiting > 0;
+    },
+    alone,
+    run() {
+      next ??= alone(() => {
+        next = undefined;
+        return storeAll();
+      });
+      return next;
+    },
+    snapshot: (kept, description) =>
+      alone(async () => {
+        // What an earlier checkpoint failed with comes first: it is older than what is set apart now.
+        if (kept.frozenSequence >= 0) await storeAll();
+        if (freeze(kept)) {
+          journal.rotate();
+          await journal.sync();
+          const stored = await storeFrozen(kept, "snapshot", description);
+          await release();
+          return stored;
+        }
+        const { record } = kept.newest!;
+        const { root, sectorCount, journalSequence, logicalBytes } = record;
+        return records.publish(kept, {
+          kind: "snapshot",
+          description,
+          root,
+          sectorCount,
+          journalSequence,
+          logicalBytes,
+          uniqueBytes: uniqueSoFar(record),
+        });
+      }),
+  };
+}

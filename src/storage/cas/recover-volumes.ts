@@ -1,0 +1,101 @@
+/** Finds the volumes of a store by their records, and brings them up to date from the journal. */
+import { join } from "node:path";
+import type { Hasher } from "../../base/hash.ts";
+import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
+import { SECTOR_BYTES } from "../block-storage.ts";
+import { readCheckpointFile } from "./checkpoint-file.ts";
+import { dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
+import type { Disk } from "./disk.ts";
+import { DISCARD, WRITE } from "./journal-format.ts";
+import type { Journal } from "./journal.ts";
+import { newestOf, volumeNumber } from "./kept-volume.ts";
+import { openJournal } from "./open-journal.ts";
+import type { StoredRecord } from "./root-record.ts";
+import { findRoots, ROOTS_PREFIX, type VolumeRoots } from "./root-refs.ts";
+
+export interface RecoverOptions {
+  readonly disk: Disk;
+  readonly stateDirectory: string;
+  readonly blobs: BlobStore;
+  readonly hasher: Hasher;
+  readonly journalLimitBytes: number;
+  readonly journalSegmentBytes?: number;
+  readonly random: (bytes: Uint8Array) => void;
+  readonly report: (key: string, message: string) => void;
+}
+
+export interface FoundVolume {
+  readonly roots: VolumeRoots;
+  readonly newest: StoredRecord;
+  /** What the journal holds of it that its records do not. */
+  readonly dirty: DirtyBlocks;
+}
+
+async function readRef(blobs: BlobStore, name: string): Promise<Uint8Array | undefined> {
+  try {
+    return await blobs.readRef(name);
+  } catch (error) {
+    if (error instanceof BlobStoreError && error.failure === "missing") return undefined;
+    throw error;
+  }
+}
+
+/** Rejects where anything is missing or damaged that cannot be rebuilt. */
+export async function recoverVolumes(
+  options: RecoverOptions,
+): Promise<{ readonly journal: Journal; readonly volumes: readonly FoundVolume[] }> {
+  const { disk, stateDirectory, blobs, hasher, report } = options;
+  const found = await findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
+  for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
+  const byNumber = new Map<number, FoundVolume>();
+  const names = new Set<string>();
+  for (const roots of found.volumes.values()) {
+    const newest = newestOf(roots);
+    const { volumeName, volumeId, blockSizeBytes, hash } = newest.record;
+    if (hash !== hasher.algorithm) {
+      throw new Error(`volume ${volumeName} of ${blobs.description} is hashed with ${hash}: set hash = "${hash}"`);
+    }
+    if (names.has(volumeName)) throw new Error(`${blobs.description} has two volumes named ${volumeName}`);
+    names.add(volumeName);
+    const number = volumeNumber(volumeId);
+    const other = byNumber.get(number);
+    if (other !== undefined) {
+      throw new Error(`volumes ${other.newest.record.volumeName} and ${volumeName} have one number in the journal`);
+    }
+    byNumber.set(number, { roots, newest, dirty: dirtyBlocks(blockSizeBytes / SECTOR_BYTES) });
+  }
+
+  const directory = join(stateDirectory, "journal");
+  disk.makeDirectory(directory);
+  const expected = await readCheckpointFile(disk, stateDirectory);
+  const isCovered = [...byNumber.values()].some(({ newest }) => newest.record.journalSequence > 0);
+  if (isCovered && (await disk.list(directory)).length === 0) {
+    // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
+    throw new Error(
+      `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
+        `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
+    );
+  }
+  const { journal } = await openJournal(
+    disk,
+    directory,
+    {
+      limitBytes: options.journalLimitBytes,
+      ...(options.journalSegmentBytes === undefined ? {} : { segmentBytes: options.journalSegmentBytes }),
+      ...(expected === undefined ? {} : { expected }),
+      random: options.random,
+      report,
+    },
+    (record) => {
+      if (record.kind !== WRITE && record.kind !== DISCARD) return;
+      const volume = byNumber.get(record.volume);
+      if (volume === undefined) {
+        throw new Error(`the journal in ${directory} has writes to a volume that ${blobs.description} does not have`);
+      }
+      if (record.sequence <= volume.newest.record.journalSequence) return;
+      if (record.kind === WRITE) volume.dirty.write(record.firstSector, record.sectorCount, record.place, 1);
+      else volume.dirty.discard(record.firstSector, record.sectorCount);
+    },
+  );
+  return { journal, volumes: [...byNumber.values()] };
+}

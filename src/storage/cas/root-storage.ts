@@ -1,0 +1,84 @@
+/** A root, that of a snapshot or of a checkpoint, as a read-only disk. */
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import {
+  MEDIUM_ERROR,
+  OK,
+  OUT_OF_RANGE,
+  READ_ONLY,
+  SECTOR_BYTES,
+  type BlockStorage,
+  type DeviceInfo,
+  type StorageStatus,
+} from "../block-storage.ts";
+import { tell } from "../tell.ts";
+import type { Blocks } from "./blocks.ts";
+import { CLEAN } from "./dirty-blocks.ts";
+import { readSectors, tryReadSectors, type BlockSource } from "./sector-source.ts";
+import { allocatedRanges } from "./tree/diff.ts";
+import type { NodeReader } from "./tree/node-reader.ts";
+import { VolumeTree } from "./tree/volume-tree.ts";
+import { toSectors, type SectorRange } from "./sector-range.ts";
+
+export interface RootStorage extends BlockStorage {
+  /** The parts that are not holes, in ascending order. Throws NodeError. */
+  allocatedRanges(): AsyncGenerator<SectorRange, void, undefined>;
+}
+
+export interface RootStorageOptions {
+  readonly info: DeviceInfo;
+  readonly root: Uint8Array;
+  readonly blocks: Blocks;
+  readonly reader: NodeReader;
+  readonly report: (key: string, message: string) => void;
+}
+
+const everythingIsClean = (): number => CLEAN;
+
+export function rootStorage({ info, root, blocks, reader, report }: RootStorageOptions): RootStorage {
+  const blockCount = Math.ceil((info.sectorCount * SECTOR_BYTES) / blocks.blockBytes);
+  const source: BlockSource = { blocks, report, tree: new VolumeTree(reader, blockCount, root) };
+  const scratch = allocateMemory(blocks.blockBytes);
+  const reads = new Set<Promise<StorageStatus>>();
+  let closing: Promise<void> | undefined;
+
+  const refusal = (sector: number, count: number): StorageStatus => {
+    if (sector + count > info.sectorCount) return OUT_OF_RANGE;
+    return closing === undefined ? OK : MEDIUM_ERROR;
+  };
+
+  return {
+    info,
+    lend: () => 0,
+    tryRead(sector, count, target, at) {
+      const refused = refusal(sector, count);
+      return refused === OK ? tryReadSectors(source, everythingIsClean, sector, count, target, at, scratch) : refused;
+    },
+    read(sector, count, target, at, completion) {
+      const refused = refusal(sector, count);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      const reading = readSectors(source, everythingIsClean, sector, count, target, at);
+      reads.add(reading);
+      void reading.then((status) => {
+        reads.delete(reading);
+        completion.complete(status);
+      });
+    },
+    tryWrite: () => READ_ONLY,
+    write: (_sector, _count, _source, _at, _durable, completion) => tell(completion, READ_ONLY),
+    flush: (completion) => tell(completion, OK),
+    discard: (_sector, _count, completion) => tell(completion, READ_ONLY),
+    onResize: () => {},
+    async *allocatedRanges() {
+      for await (const range of allocatedRanges(reader, { root, blockCount })) {
+        if (!range.isHole) yield toSectors(range, blocks.blockBytes, info.sectorCount);
+      }
+    },
+    close() {
+      closing ??= Promise.all(reads).then(() => freeMemory(scratch));
+      return closing;
+    },
+  };
+}

@@ -1,0 +1,73 @@
+/** The index of a store, brought into line with its packs. */
+import { join } from "node:path";
+import { eventLoop } from "../../base/event-loop.ts";
+import type { Hasher } from "../../base/hash.ts";
+import type { BlobStore } from "../../blob/blob-store.ts";
+import type { Disk } from "./disk.ts";
+import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
+import { packBlobName } from "./pack-format.ts";
+import { readPackDirectory } from "./read-pack-directory.ts";
+
+export interface StoreIndexOptions {
+  readonly disk: Disk;
+  readonly stateDirectory: string;
+  readonly blobs: BlobStore;
+  readonly hasher: Hasher;
+  readonly indexMemtableEntries?: number;
+  readonly report: (key: string, message: string) => void;
+  /** Told of packs as their directories are read into the index. */
+  readonly progress: (done: number, total: number) => void;
+}
+
+/**
+ * Opens the index of a store; what it lacks it learns from the packs. Rejects where one of them cannot be read now. One
+ * that is damaged is reported and left out: what only it has cannot be read, and is stored anew when it is written.
+ */
+export async function openStoreIndex(options: StoreIndexOptions): Promise<{ index: BlockIndex; storedBytes: number }> {
+  const { disk, stateDirectory, blobs, report } = options;
+  const index = await openIndex(
+    { disk, directory: join(stateDirectory, "index"), pause: () => eventLoop.turn() },
+    {
+      ...(options.indexMemtableEntries === undefined ? {} : { memtableEntries: options.indexMemtableEntries }),
+      damaged(error) {
+        report("index", `${error.message}: it is built again from the packs`);
+        rebuild(index, options).catch((failure: Error) =>
+          report("index:rebuild", `the index could not be built again: ${failure.message}`),
+        );
+      },
+      report,
+    },
+  );
+  const there = new Map<string, number>();
+  for await (const { name, sizeBytes } of blobs.list()) there.set(name, sizeBytes);
+  await index.forgetPacks(index.packNames().filter((name) => !there.has(packBlobName(name))));
+  const unknown = [...there.keys()].filter((name) => !index.holds(Uint8Array.fromHex(name)));
+  await index.fill(entriesOf(unknown, options));
+  return { index, storedBytes: [...there.values()].reduce((total, bytes) => total + bytes, 0) };
+}
+
+async function rebuild(index: BlockIndex, options: StoreIndexOptions): Promise<void> {
+  const names: string[] = [];
+  for await (const { name } of options.blobs.list()) names.push(name);
+  await index.rebuild(entriesOf(names, options));
+}
+
+async function* entriesOf(
+  names: readonly string[],
+  { blobs, hasher, report, progress }: StoreIndexOptions,
+): AsyncGenerator<PackEntries> {
+  for (const [done, blob] of names.entries()) {
+    const name = Uint8Array.fromHex(blob);
+    const read = await readPackDirectory(blobs, name, hasher);
+    if ("reason" in read) {
+      report(
+        `pack:${blob}`,
+        `pack ${blob} of ${blobs.description} is damaged: ${read.reason}. What only it has cannot be read. Run voe verify ` +
+          `to learn what is affected, and restore the pack from a copy`,
+      );
+    } else {
+      yield { name, hashes: read.directory.hashes() };
+    }
+    progress(done + 1, names.length);
+  }
+}

@@ -1,0 +1,207 @@
+/** A volume of an archive as a disk: refusals, the order of requests, and when a write is answered. */
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import {
+  LATER,
+  MEDIUM_ERROR,
+  NO_SPACE,
+  OK,
+  OUT_OF_RANGE,
+  READ_ONLY,
+  SECTOR_BYTES,
+  type BlockStorage,
+  type Completion,
+  type DeviceInfo,
+  type StorageStatus,
+} from "../block-storage.ts";
+import type { OrderedRequest } from "../request-order.ts";
+import { SyncPolicy, type SyncMode } from "../sync-policy.ts";
+import { tell } from "../tell.ts";
+import { FULL, type Journal } from "./journal.ts";
+import type { Volume } from "./volume.ts";
+
+export interface VolumeDisk extends BlockStorage {
+  /** Why the disk no longer writes, where it does not. */
+  readonly failure: string | undefined;
+  /** Takes on the size that the volume was given. */
+  resized(): void;
+}
+
+export interface VolumeDiskOptions {
+  readonly volume: Volume;
+  readonly journal: Journal;
+  readonly info: Omit<DeviceInfo, "sectorCount">;
+  readonly sync: SyncMode;
+  /** Makes room in the journal by a checkpoint; rejects where there is none to be made. */
+  readonly makeRoom: () => Promise<void>;
+}
+
+export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
+  const { volume, journal, makeRoom } = options;
+  const { order } = volume;
+  const info = { ...options.info, sectorCount: volume.sectorCount };
+  const resizeListeners: (() => void)[] = [];
+  let closing: Promise<void> | undefined;
+  let readsUnderWay = 0;
+  let onReadsEnd: (() => void) | undefined;
+
+  const policy = new SyncPolicy(
+    options.sync,
+    () => journal.sync(),
+    // The journal has said so itself.
+    () => {},
+  );
+
+  const refusal = (sector: number, count: number, writes: boolean): StorageStatus => {
+    if (sector + count > info.sectorCount) return OUT_OF_RANGE;
+    if (closing !== undefined) return MEDIUM_ERROR;
+    if (!writes) return OK;
+    if (info.readOnly) return READ_ONLY;
+    return journal.failure === undefined && policy.failure === undefined ? OK : MEDIUM_ERROR;
+  };
+
+  const isBlocked = (sector: number, count: number, writes: boolean): boolean =>
+    !order.isIdle && order.isBlocked(sector, count, writes);
+
+  const endWrite = (status: StorageStatus, durable: boolean, completion: Completion): void => {
+    if (status === OK && (durable || policy.waits)) {
+      policy.commit(completion);
+      return;
+    }
+    if (status === OK) policy.wrote();
+    tell(completion, status);
+  };
+
+  /** Does what `attempt` does, in its order, again and again while the journal is full and room can be made. */
+  const whenRoom = (
+    sector: number,
+    count: number,
+    attempt: () => StorageStatus,
+    end: (status: StorageStatus) => void,
+  ): void => {
+    const request: OrderedRequest = {
+      sector,
+      count,
+      writes: true,
+      start() {
+        const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
+        if (status === FULL) {
+          makeRoom().then(
+            () => request.start(),
+            () => finish(NO_SPACE),
+          );
+        } else {
+          finish(status);
+        }
+      },
+    };
+    const finish = (status: StorageStatus): void => {
+      order.finish(request);
+      end(status);
+    };
+    order.begin(request);
+  };
+
+  return {
+    info,
+    get failure() {
+      return (policy.failure ?? journal.failure)?.message;
+    },
+    lend: () => 0,
+    tryRead(sector, count, target, at) {
+      const refused = refusal(sector, count, false);
+      if (refused !== OK) return refused;
+      return isBlocked(sector, count, false) ? LATER : volume.tryRead(sector, count, target, at);
+    },
+    read(sector, count, target, at, completion) {
+      const refused = refusal(sector, count, false);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      const request: OrderedRequest = {
+        sector,
+        count,
+        writes: false,
+        start() {
+          // What is read is settled when it begins: later writes to it need not wait.
+          readsUnderWay++;
+          const reading = volume.read(sector, count, target, at);
+          order.finish(request);
+          void reading.then((status) => {
+            completion.complete(status);
+            if (--readsUnderWay === 0) onReadsEnd?.();
+          });
+        },
+      };
+      order.begin(request);
+    },
+    tryWrite(sector, count, source, at) {
+      const refused = refusal(sector, count, true);
+      if (refused !== OK) return refused;
+      if (policy.waits || isBlocked(sector, count, true)) return LATER;
+      const status = volume.append(sector, count, source, at);
+      if (status === FULL) return LATER;
+      if (status === OK) policy.wrote();
+      return status;
+    },
+    write(sector, count, source, at, durable, completion) {
+      const refused = refusal(sector, count, true);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      if (!isBlocked(sector, count, true)) {
+        const status = volume.append(sector, count, source, at);
+        if (status !== FULL) {
+          endWrite(status, durable, completion);
+          return;
+        }
+      }
+      const copy = allocateMemory(count * SECTOR_BYTES);
+      copy.bytes.set(source.bytes.subarray(at, at + count * SECTOR_BYTES));
+      whenRoom(
+        sector,
+        count,
+        () => volume.append(sector, count, copy, 0),
+        (status) => {
+          freeMemory(copy);
+          endWrite(status, durable, completion);
+        },
+      );
+    },
+    flush(completion) {
+      if (closing === undefined) policy.commit(completion);
+      else tell(completion, MEDIUM_ERROR);
+    },
+    discard(sector, count, completion) {
+      const refused = refusal(sector, count, true);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      whenRoom(
+        sector,
+        count,
+        () => volume.appendDiscard(sector, count),
+        (status) => endWrite(status, false, completion),
+      );
+    },
+    onResize: (listener) => void resizeListeners.push(listener),
+    resized() {
+      info.sectorCount = volume.sectorCount;
+      for (const listener of resizeListeners) listener();
+    },
+    close() {
+      closing ??= (async () => {
+        await order.whenIdle();
+        if (readsUnderWay > 0) {
+          await new Promise<void>((resolve) => {
+            onReadsEnd = resolve;
+          });
+        }
+        await policy.close();
+      })();
+      return closing;
+    },
+  };
+}
