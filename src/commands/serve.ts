@@ -1,5 +1,6 @@
 /** `voe serve`: the composition root, where configuration, storages, protocols and control come together. */
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { EPERM, SystemError } from "../../ffi/libc.ts";
@@ -11,6 +12,7 @@ import { loadConfig } from "../config/parse.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { openHttpServer } from "../control/http-server.ts";
 import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
+import { archiveSet } from "../server/archive-set.ts";
 import { statusReporter } from "../server/status-report.ts";
 import { openTargets, type TargetSet } from "../server/target-set.ts";
 import { UsageError } from "./usage-error.ts";
@@ -19,7 +21,10 @@ import { UsageError } from "./usage-error.ts";
 const DRAIN_MS = 10_000;
 
 export const serveCommand = defineCommand({
-  meta: { name: "serve", description: "Serve disks; without a configuration file one of 8 GiB under ./voe-data" },
+  meta: {
+    name: "serve",
+    description: "Serve disks; without a configuration file an archive of 8 GiB under ./voe-data",
+  },
   args: {
     config: { type: "positional", required: false, description: "Configuration file", valueHint: "CONFIG" },
     interface: {
@@ -72,10 +77,17 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     warnings.push(message);
     log.warn(message);
   };
+  const oldDisk = join(args.dataDirectory, "e1.0.img");
+  if (args.configPath === undefined && existsSync(oldDisk)) {
+    warn(
+      `${oldDisk} is the disk of an older voe and is not served: voe import ${oldDisk} e1.0 brings it into the archive`,
+    );
+  }
   if (config.nbd !== undefined) warn("[nbd] is not served by this version: nothing listens there");
 
   const report = rateLimited((message) => log.warn(message));
-  const targets = await openTargets(config.targets, config.server.stateDir, report);
+  const archives = archiveSet(config.server, report);
+  const targets = await openTargets(config.targets, config.server.stateDir, archives, report);
   const aoe = openAoe(config, args, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoe);
   const status = statusReporter(targets, aoe, warnings);
@@ -159,7 +171,7 @@ function openAoe(
 
 /** Brings the running server to a new configuration, and says what has changed. */
 async function follow(next: Config, before: Config, targets: TargetSet): Promise<string[]> {
-  const restart = (["interfaces", "stateDir", "controlSocket", "http"] as const).filter(
+  const restart = (["interfaces", "stateDir", "controlSocket", "cacheBytes", "journalBytes", "http"] as const).filter(
     (key) => !Bun.deepEquals(next.server[key], before.server[key]),
   );
   const changes = await targets.follow(next.targets);

@@ -16,7 +16,7 @@ import {
   requireKey,
   type Table,
 } from "./reader.ts";
-import { asDiskSize, asDuration, asPath, asSectorCount } from "./values.ts";
+import { asDiskSize, asDuration, asName, asPath, asSectorCount } from "./values.ts";
 
 const BLOCK_SIZE_DEFAULT_BYTES = 4096;
 
@@ -41,7 +41,16 @@ const asBlobStore = (value: TomlValue, place: Place): ReturnType<typeof asBlobSt
 
 const TYPES = choice(BLOB_STORE_TYPES.map(quote));
 
+const VOLUME_MOST_BYTES = 255;
+
+const asVolume: Reader<string> = (value, place) => {
+  const name = asName(value, place);
+  if (name === undefined || Buffer.byteLength(name) <= VOLUME_MOST_BYTES) return name;
+  return fail(place, `is ${Buffer.byteLength(name)} bytes long; shorten it to ${VOLUME_MOST_BYTES} at most`);
+};
+
 export const casKeys = {
+  volume: asVolume,
   block_size: asBlockSize,
   size: asDiskSize,
   total_sectors: asSectorCount,
@@ -86,6 +95,7 @@ export const readCas = (table: CasTable, stateDir: string): CasBackendConfig | u
   if (sizeBytes === undefined || blobStore === undefined) return undefined;
   return {
     kind: "cas",
+    volume: values.volume,
     blockSizeBytes: values.block_size ?? BLOCK_SIZE_DEFAULT_BYTES,
     sizeBytes,
     hash: values.hash ?? "blake3",

@@ -19,6 +19,10 @@ export interface ServerConfig {
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly stateDir: string;
   readonly controlSocket: string;
+  /** Memory for what archives read and write again, in bytes, for each store. */
+  readonly cacheBytes: number;
+  /** The most that the journal of an archive store takes on disk, in bytes. */
+  readonly journalBytes: number;
   /** Status page, metrics and API; absent: off. */
   readonly http: ListenAddress | undefined;
 }
@@ -75,6 +79,8 @@ export const COMPRESSIONS = ["lz4", "none"] as const;
 
 export interface CasBackendConfig {
   readonly kind: "cas";
+  /** Name of the volume in its store; absent: the target's address. */
+  readonly volume: string | undefined;
   /** A power of two from 512 to 65536. */
   readonly blockSizeBytes: number;
   readonly sizeBytes: number;

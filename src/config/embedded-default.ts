@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { deepFreeze } from "./deep-freeze.ts";
+import { CACHE_DEFAULT_BYTES, JOURNAL_DEFAULT_BYTES } from "./server.ts";
 
 /**
- * What is served where no configuration file is named: one disk of 8 GiB, e1.0, in a sparse file, with everything it
+ * What is served where no configuration file is named: one archive of 8 GiB, e1.0, with everything it
  * keeps under `dataDir`. Nothing in it reaches beyond this machine: AoE is on the loopback interface, the status page on
  * a loopback address.
  */
@@ -14,6 +15,8 @@ export const embeddedDefault = (dataDir: string): Config =>
       logLevel: "info",
       stateDir: join(dataDir, "state"),
       controlSocket: join(dataDir, "voe.sock"),
+      cacheBytes: CACHE_DEFAULT_BYTES,
+      journalBytes: JOURNAL_DEFAULT_BYTES,
       http: { host: "127.0.0.1", port: 9464 },
     },
     nbd: undefined,
@@ -25,7 +28,16 @@ export const embeddedDefault = (dataDir: string): Config =>
         readOnly: false,
         allowMacs: [],
         sync: { kind: "always" },
-        backend: { kind: "file", path: join(dataDir, "e1.0.img"), sizeBytes: 8 * 2 ** 30 },
+        backend: {
+          kind: "cas",
+          volume: undefined,
+          blockSizeBytes: 4096,
+          sizeBytes: 8 * 2 ** 30,
+          hash: "blake3",
+          compression: "lz4",
+          snapshotEveryMs: undefined,
+          blobStore: { type: "file", path: join(dataDir, "blobs") },
+        },
       },
     ],
   });

@@ -1,12 +1,15 @@
 import { parseListenAddress } from "../base/listen-address.ts";
 import { LOG_LEVELS, type ServerConfig } from "./config.ts";
 import { asListOf, asOneOf, asParsed, asTable, fail, inside, quote, type Reader, type Table } from "./reader.ts";
-import { asPath } from "./values.ts";
+import { asBoundedSize, asPath } from "./values.ts";
 
 /** IFNAMSIZ of Linux, less the zero byte at the end. */
 const INTERFACE_NAME_MAX_BYTES = 15;
 /** sun_path of Linux's `sockaddr_un`, less the zero byte at the end. */
 const SOCKET_PATH_MAX_BYTES = 107;
+
+export const CACHE_DEFAULT_BYTES = 512 * 2 ** 20;
+export const JOURNAL_DEFAULT_BYTES = 2 * 2 ** 30;
 
 const asInterface = asParsed('the name of a network interface, for example "eth0"', (name) => {
   if (!/^[!-.0-~]+$/.test(name) || name === "." || name === ".." || name.length > INTERFACE_NAME_MAX_BYTES) {
@@ -32,6 +35,8 @@ export const serverKeys = {
   log_level: asOneOf(LOG_LEVELS),
   state_dir: asPath,
   control_socket: asSocketPath,
+  cache_size: asBoundedSize("16MiB", "1TiB"),
+  journal_size: asBoundedSize("64MiB", "1TiB"),
   http: asListenAddress,
 };
 
@@ -53,6 +58,8 @@ export const readServer = (table: Table<typeof serverKeys> | undefined): ServerC
     logLevel: values.log_level ?? "info",
     stateDir: values.state_dir ?? "/var/lib/voe",
     controlSocket: values.control_socket ?? "/run/voe/voe.sock",
+    cacheBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
+    journalBytes: values.journal_size ?? JOURNAL_DEFAULT_BYTES,
     http: values.http,
   };
 };

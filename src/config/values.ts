@@ -34,6 +34,15 @@ export const asByteCount: Reader<number> = (value, place) => {
   return bytes === 0 ? fail(place, 'is nothing; write a size such as "8GiB"') : bytes;
 };
 
+/** Bytes within bounds, which are given as text too. */
+export const asBoundedSize =
+  (least: string, most: string): Reader<number> =>
+  (value, place) => {
+    const bytes = asByteCount(value, place);
+    if (bytes === undefined || (bytes >= parseSize(least) && bytes <= parseSize(most))) return bytes;
+    return fail(place, `${bytes} bytes is out of range; write a size from "${least}" to "${most}"`);
+  };
+
 /** The size of a disk in bytes. */
 export const asDiskSize: Reader<number> = (value, place) => {
   const bytes = asByteCount(value, place);

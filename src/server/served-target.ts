@@ -1,15 +1,17 @@
 /** A target of the configuration, opened: its storage, and its face on AoE. */
 import { formatAddress } from "../base/address.ts";
 import { formatDuration } from "../base/duration.ts";
-import type { SyncConfig, TargetConfig } from "../config/config.ts";
+import type { CasBackendConfig, SyncConfig, TargetConfig } from "../config/config.ts";
 import type { TargetStatus } from "../control/status.ts";
 import { formatMac, parseMac } from "../protocol/aoe/mac.ts";
 import { AoeTarget } from "../protocol/aoe/target.ts";
-import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { SECTOR_BYTES, type BlockStorage } from "../storage/block-storage.ts";
+import type { Archive } from "../storage/cas/archive.ts";
 import { directStorage } from "../storage/file/direct-storage.ts";
 import { fileStorage, type FileStorage } from "../storage/file/file-storage.ts";
 import { openDevice, openFile } from "../storage/file/medium.ts";
 import { openStateStore } from "./aoe/state-store.ts";
+import type { ArchiveSet } from "./archive-set.ts";
 
 export type Report = (key: string, message: string) => void;
 
@@ -18,19 +20,67 @@ export interface ServedTarget {
   readonly name: string;
   readonly config: TargetConfig;
   readonly aoe: AoeTarget;
+  /** The archive that it is a volume of, where it is one. */
+  readonly archive: ArchiveVolume | undefined;
   /** Takes on a larger size: the configured one, or that which the file or device has been given meanwhile. */
   grow(config: TargetConfig): Promise<void>;
   status(): TargetStatus;
   close(): Promise<void>;
 }
 
-/** Opens a target. Throws where it cannot be served, with what to do. */
-export function openServedTarget(config: TargetConfig, stateDirectory: string, report: Report): ServedTarget {
+/** What a target serves, and what is told of it. */
+export interface Backend {
+  /** As in the configuration: `file`, `device`, `cas`. */
+  readonly kind: string;
+  /** Where it is, for people. */
+  readonly path: string;
+  readonly storage: BlockStorage;
+  /** Why it no longer writes, where it does not. */
+  readonly failure: () => string | undefined;
+  /** Bytes that it takes on its medium. */
+  readonly allocatedBytes: () => number;
+  /** Takes on a larger size: the configured one, or that which the medium has been given meanwhile. */
+  readonly grow: (config: TargetConfig) => Promise<void>;
+  readonly close: () => Promise<void>;
+  /** The archive that it is a volume of. */
+  readonly archive?: ArchiveVolume;
+}
+
+export interface ArchiveVolume {
+  readonly archive: Archive;
+  /** Its name in the archive. */
+  readonly volume: string;
+}
+
+/** Opens a target. Rejects where it cannot be served, with what to do. */
+export async function openServedTarget(
+  config: TargetConfig,
+  stateDirectory: string,
+  archives: ArchiveSet,
+  report: Report,
+): Promise<ServedTarget> {
   const name = formatAddress(config);
   const say: Report = (key, message) => report(`${name}:${key}`, `target ${name}: ${message}`);
+  const backend = await openBackend(config, archives, say);
+  try {
+    return serveBackend(config, backend, stateDirectory, say);
+  } catch (error) {
+    await backend.close();
+    throw error;
+  }
+}
+
+/** Gives a backend its face on AoE. Throws where what initiators have set cannot be read. */
+export function serveBackend(
+  config: TargetConfig,
+  backend: Backend,
+  stateDirectory: string,
+  report: Report,
+): ServedTarget {
+  const name = formatAddress(config);
   const maskFloor = config.allowMacs.map((mac) => parseMac(mac)!);
-  const state = openStateStore(stateDirectory, name, config.configString, maskFloor, say);
-  const { path, storage } = openBackend(config, say);
+  const state = openStateStore(stateDirectory, name, config.configString, maskFloor, report);
+  const { storage, path } = backend;
   const aoe = new AoeTarget(config.shelf, config.slot, storage, state.initial, maskFloor, (next) => state.save(next));
   let current = config;
   return {
@@ -39,48 +89,93 @@ export function openServedTarget(config: TargetConfig, stateDirectory: string, r
       return current;
     },
     aoe,
+    archive: backend.archive,
     async grow(next) {
-      await storage.grow(next.backend.kind === "file" ? next.backend.sizeBytes : undefined);
+      await backend.grow(next);
       current = next;
     },
-    status: () => ({
-      name,
-      shelf: config.shelf,
-      slot: config.slot,
-      configString: new TextDecoder().decode(aoe.state.configString),
-      backend: config.backend.kind,
-      path,
-      sizeBytes: storage.info.sectorCount * SECTOR_BYTES,
-      readOnly: storage.info.readOnly,
-      sync: formatSync(config.sync),
-      state: storage.failure === undefined ? "ok" : "failed",
-      reason: storage.failure ?? "",
-      ...aoe.counters,
-      space: { allocatedBytes: storage.allocatedBytes() },
-      reservations: aoe.state.reservations.map(formatMac),
-      maskList: aoe.state.mask.map(formatMac),
-    }),
-    close: () => storage.close(),
+    status() {
+      const failure = backend.failure();
+      return {
+        name,
+        shelf: config.shelf,
+        slot: config.slot,
+        configString: new TextDecoder().decode(aoe.state.configString),
+        backend: backend.kind,
+        path,
+        sizeBytes: storage.info.sectorCount * SECTOR_BYTES,
+        readOnly: storage.info.readOnly,
+        sync: formatSync(config.sync),
+        state: failure === undefined ? "ok" : "failed",
+        reason: failure ?? "",
+        ...aoe.counters,
+        space: { allocatedBytes: backend.allocatedBytes() },
+        reservations: aoe.state.reservations.map(formatMac),
+        maskList: aoe.state.mask.map(formatMac),
+      };
+    },
+    close: backend.close,
   };
 }
 
 const formatSync = (sync: SyncConfig): string =>
   sync.kind === "interval" ? formatDuration(sync.intervalMs) : sync.kind;
 
-function openBackend(config: TargetConfig, report: Report): { path: string; storage: FileStorage } {
+async function openBackend(config: TargetConfig, archives: ArchiveSet, report: Report): Promise<Backend> {
   const { backend, readOnly, sync } = config;
   switch (backend.kind) {
     case "file": {
       const medium = openFile(backend.path, backend.sizeBytes, readOnly);
       if (medium.notice !== undefined) report("notice", medium.notice);
-      return { path: medium.path, storage: fileStorage(medium, { sync, report }) };
+      return ofMedium(backend.kind, medium.path, fileStorage(medium, { sync, report }));
     }
     case "device": {
       const medium = openDevice(backend.path, readOnly, backend.direct);
       const open = backend.direct ? directStorage : fileStorage;
-      return { path: medium.path, storage: open(medium, { sync, report }) };
+      return ofMedium(backend.kind, medium.path, open(medium, { sync, report }));
     }
     default:
-      throw new Error('backend = "cas": this version serves files and devices, and no archives yet');
+      return openArchiveBackend(config, backend, archives);
+  }
+}
+
+const ofMedium = (kind: string, path: string, storage: FileStorage): Backend => ({
+  kind,
+  path,
+  storage,
+  failure: () => storage.failure,
+  allocatedBytes: () => storage.allocatedBytes(),
+  grow: ({ backend }) => storage.grow(backend.kind === "file" ? backend.sizeBytes : undefined),
+  close: () => storage.close(),
+});
+
+async function openArchiveBackend(
+  config: TargetConfig,
+  backend: CasBackendConfig,
+  archives: ArchiveSet,
+): Promise<Backend> {
+  const archive = await archives.open(backend);
+  const volume = backend.volume ?? formatAddress(config);
+  try {
+    const disk = await archive.openVolume({
+      name: volume,
+      blockBytes: backend.blockSizeBytes,
+      sizeBytes: backend.sizeBytes,
+      readOnly: config.readOnly,
+      sync: config.sync,
+    });
+    return {
+      kind: backend.kind,
+      path: archive.description,
+      storage: disk,
+      failure: () => disk.failure,
+      allocatedBytes: () => archive.statistics().volumes.find(({ name }) => name === volume)?.logicalBytes ?? 0,
+      grow: (next) => (next.backend.kind === "cas" ? archive.grow(volume, next.backend.sizeBytes) : Promise.resolve()),
+      close: () => disk.close().finally(() => archives.release(backend)),
+      archive: { archive, volume },
+    };
+  } catch (error) {
+    archives.release(backend);
+    throw error;
   }
 }

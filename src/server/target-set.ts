@@ -2,10 +2,13 @@
 import { formatAddress } from "../base/address.ts";
 import type { TargetConfig } from "../config/config.ts";
 import type { AoeServer } from "./aoe/aoe-server.ts";
-import { openServedTarget, type Report, type ServedTarget } from "./served-target.ts";
+import type { ArchiveSet } from "./archive-set.ts";
+import { openServedTarget, type ArchiveVolume, type Report, type ServedTarget } from "./served-target.ts";
 
 export interface TargetSet {
   readonly list: readonly ServedTarget[];
+  /** The archive and the volume in it that a target (`e1.0`) serves; undefined where there is no such target, or it is none. */
+  archiveOf(targetName: string): ArchiveVolume | undefined;
   /** Opens the targets on AoE as well, from now on and as they change. */
   attach(aoe: AoeServer): void;
   /**
@@ -20,13 +23,14 @@ export interface TargetSet {
 export async function openTargets(
   configs: readonly TargetConfig[],
   stateDirectory: string,
+  archives: ArchiveSet,
   report: Report,
 ): Promise<TargetSet> {
   const served = new Map<string, ServedTarget>();
   let aoe: AoeServer | undefined;
 
-  const open = (config: TargetConfig): void => {
-    const target = openNamed(config, stateDirectory, report);
+  const open = async (config: TargetConfig): Promise<void> => {
+    const target = await openNamed(config, stateDirectory, archives, report);
     served.set(target.name, target);
     aoe?.addTarget(target.aoe);
   };
@@ -47,26 +51,29 @@ export async function openTargets(
     const opened: string[] = [];
     try {
       for (const config of toOpen) {
-        open(config);
+        await open(config);
         opened.push(formatAddress(config));
       }
     } catch (error) {
       for (const name of opened) await close(served.get(name)!);
       for (const target of toClose) {
         try {
-          open(target.config);
+          await open(target.config);
         } catch (again) {
           report(`${target.name}:open`, `${(again as Error).message}. It was served before, and is not any more`);
         }
       }
       throw error;
+    } finally {
+      await archives.closeUnused().catch((error: Error) => report("archive:close", error.message));
     }
   };
 
   try {
-    for (const config of configs) open(config);
+    for (const config of configs) await open(config);
   } catch (error) {
     for (const target of served.values()) await target.close();
+    await archives.closeUnused();
     throw error;
   }
 
@@ -74,6 +81,7 @@ export async function openTargets(
     get list() {
       return [...served.values()];
     },
+    archiveOf: (targetName) => served.get(targetName)?.archive,
     attach(server) {
       aoe = server;
     },
@@ -105,21 +113,31 @@ export async function openTargets(
     async close() {
       const failures: unknown[] = [];
       for (const target of served.values()) await close(target).catch((error: unknown) => void failures.push(error));
+      await archives.closeUnused().catch((error: unknown) => void failures.push(error));
       if (failures.length > 0)
         throw new AggregateError(failures, failures.map((error) => (error as Error).message).join("; "));
     },
   };
 }
 
-function openNamed(config: TargetConfig, stateDirectory: string, report: Report): ServedTarget {
+async function openNamed(
+  config: TargetConfig,
+  stateDirectory: string,
+  archives: ArchiveSet,
+  report: Report,
+): Promise<ServedTarget> {
   try {
-    return openServedTarget(config, stateDirectory, report);
+    return await openServedTarget(config, stateDirectory, archives, report);
   } catch (error) {
     throw new Error(`target ${formatAddress(config)}: ${(error as Error).message}`, { cause: error });
   }
 }
 
-const withoutSize = (config: TargetConfig): unknown => ({ ...config, backend: { ...config.backend, sizeBytes: 0 } });
+/** A configuration without what a target can take on while it is served. */
+const withoutSize = (config: TargetConfig): unknown => ({
+  ...config,
+  backend: { ...config.backend, sizeBytes: 0, snapshotEveryMs: 0 },
+});
 
 /** Whether two configurations of a target differ at most in its size, which it can take on while it is served. */
 function isSameButSize(a: TargetConfig, b: TargetConfig): boolean {

@@ -3,11 +3,11 @@
  * one, and the directory synced, before the change is answered.
  */
 import { mkdirSync, readFileSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_STRING_MOST_BYTES } from "../../protocol/aoe/frame.ts";
 import { formatMac, parseMac, type Mac } from "../../protocol/aoe/mac.ts";
 import { LIST_MOST_ENTRIES, type TargetState } from "../../protocol/aoe/target.ts";
+import { replaceFile } from "../replace-file.ts";
 
 const FORMAT_VERSION = 1;
 
@@ -35,7 +35,7 @@ export function openStateStore(
     initial: load(path, configString, maskFloor),
     async save(state) {
       try {
-        await replaceFile(directory, path, encode(state, configString, maskFloor));
+        await replaceFile(path, encode(state, configString, maskFloor));
       } catch (error) {
         report(`${path}:save`, `${path} could not be written, so the change was refused: ${(error as Error).message}`);
         throw error;
@@ -110,22 +110,4 @@ function decode(path: string, text: string): TargetState & { configured: string 
   // Buffer reads what it can and leaves out the rest.
   if (bytes.toBase64() !== configString || bytes.length > CONFIG_STRING_MOST_BYTES) throw damaged("no config string");
   return { configured, configString: bytes, mask: macs("mask"), reservations: macs("reservations") };
-}
-
-async function replaceFile(directory: string, path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const parent = await open(directory, "r");
-  try {
-    await parent.sync();
-  } finally {
-    await parent.close();
-  }
 }

@@ -12,10 +12,12 @@ http = "127.0.0.1:9464"
 [[target]]
 shelf = 1
 slot = 0
-backend = "file"
-path = "/srv/voe-data/e1.0.img"
-size = "8GiB"
+backend = "cas"
 config_string = "archive"
+[target.cas]
+size = "8GiB"
+blob_store = "file"
+path = "/srv/voe-data/blobs"
 `;
   expect(embeddedDefault("/srv/voe-data")).toEqual(parseConfig(written, "default.toml"));
 });

@@ -21,6 +21,8 @@ interface = "eth0"
 log_level = "debug"
 state_dir = "/srv/state"
 control_socket = "/srv/voe.sock"
+cache_size = "64MiB"
+journal_size = "1GiB"
 http = "127.0.0.1:9464"
 [nbd]
 bind = "127.0.0.1:10809"
@@ -37,6 +39,7 @@ sync = "1s"
 [target.cas]
 block_size = 8192
 size = "8GiB"
+volume = "work"
 hash = "sha256"
 compression = "none"
 snapshot_every = "1h"
@@ -50,6 +53,8 @@ path = "/data/blobs"
       logLevel: "debug",
       stateDir: "/srv/state",
       controlSocket: "/srv/voe.sock",
+      cacheBytes: 64 * 2 ** 20,
+      journalBytes: 2 ** 30,
       http: { host: "127.0.0.1", port: 9464 },
     },
     nbd: {
@@ -67,6 +72,7 @@ path = "/data/blobs"
         sync: { kind: "interval", intervalMs: 1000 },
         backend: {
           kind: "cas",
+          volume: "work",
           blockSizeBytes: 8192,
           sizeBytes: 8 * 2 ** 30,
           hash: "sha256",
@@ -93,6 +99,8 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
       logLevel: "info",
       stateDir: "/var/lib/voe",
       controlSocket: "/run/voe/voe.sock",
+      cacheBytes: 512 * 2 ** 20,
+      journalBytes: 2 * 2 ** 30,
       http: undefined,
     },
     nbd: undefined,
@@ -106,6 +114,7 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
         sync: { kind: "always" },
         backend: {
           kind: "cas",
+          volume: undefined,
           blockSizeBytes: 4096,
           sizeBytes: 512,
           hash: "blake3",

@@ -1,0 +1,160 @@
+/** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
+import { resolve } from "node:path";
+import { createCompression } from "../base/compression.ts";
+import { createHasher } from "../base/hash.ts";
+import { log } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
+import type { BlobStore } from "../blob/blob-store.ts";
+import { openFileStore } from "../blob/file-store.ts";
+import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
+import { openArchive, type Archive } from "../storage/cas/archive.ts";
+import { realDisk } from "../storage/cas/real-disk.ts";
+import { knownStoreAt, openArchiveState } from "./archive-state.ts";
+
+/** The part of the journal at which a checkpoint begins, while writes go on. */
+const CHECKPOINT_PART = 8;
+const SEGMENT_BYTES = 64 * 2 ** 20;
+/** The part of the cache that tree nodes have. */
+const NODE_PART = 8;
+const PROGRESS_EVERY_MS = 2000;
+
+export interface ArchiveSet {
+  /** The archive that a backend's volume is in. Rejects where it cannot be opened, with what to do. */
+  open(backend: CasBackendConfig): Promise<Archive>;
+  /** Says that a target no longer uses the archive of its backend. */
+  release(backend: CasBackendConfig): void;
+  /** Every store that is open. */
+  list(): readonly Archive[];
+  /** Closes the archives that no target uses. */
+  closeUnused(): Promise<void>;
+}
+
+interface OpenArchive {
+  readonly backend: CasBackendConfig;
+  readonly archive: Archive;
+  users: number;
+  close(): Promise<void>;
+}
+
+type Settings = Pick<ServerConfig, "stateDir" | "cacheBytes" | "journalBytes">;
+
+/** A text that is the same for configurations of the same store. */
+function locationOf(store: BlobStoreConfig): string {
+  if (store.type === "file") return `file:${resolve(store.path)}`;
+  throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
+}
+
+function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
+  if (store.type === "file") return openFileStore(store.path, { create });
+  throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
+}
+
+export function archiveSet(settings: Settings, report: (key: string, message: string) => void): ArchiveSet {
+  const archives = new Map<string, OpenArchive>();
+  let turn: Promise<unknown> = Promise.resolve();
+
+  const openOne = async (location: string, backend: CasBackendConfig): Promise<OpenArchive> => {
+    const { stateDir, cacheBytes, journalBytes } = settings;
+    const blobs = await openBlobs(backend.blobStore, knownStoreAt(stateDir, location) === undefined);
+    try {
+      const state = await openArchiveState(stateDir, location, blobs, () =>
+        crypto.getRandomValues(new Uint8Array(16)).toHex(),
+      );
+      try {
+        const hasher = createHasher(backend.hash);
+        if (hasher.fallbackReason !== undefined) {
+          report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
+        }
+        const archive = await openArchive({
+          disk: realDisk,
+          stateDirectory: state.directory,
+          blobs,
+          hasher,
+          compression: createCompression(),
+          compresses: backend.compression === "lz4",
+          nodeCacheBytes: Math.floor(cacheBytes / NODE_PART),
+          journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
+          journalLimitBytes: journalBytes,
+          journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / CHECKPOINT_PART),
+          firmware: VERSION.slice(0, 8),
+          nowMs: Date.now,
+          random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+          report,
+          progress: progressLog(blobs.description),
+        });
+        return {
+          backend,
+          archive,
+          users: 0,
+          async close() {
+            try {
+              await archive.close();
+            } finally {
+              state.unlock();
+              await blobs.close();
+            }
+          },
+        };
+      } catch (error) {
+        state.unlock();
+        throw error;
+      }
+    } catch (error) {
+      await blobs.close();
+      throw error;
+    }
+  };
+
+  /** One store at a time is opened or closed, so that one that is being closed is not opened too early. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = turn.then(work);
+    turn = done.catch(() => {});
+    return done;
+  };
+
+  return {
+    open: (backend) =>
+      inTurn(async () => {
+        const location = locationOf(backend.blobStore);
+        let open = archives.get(location);
+        if (open === undefined) {
+          open = await openOne(location, backend);
+          archives.set(location, open);
+        }
+        for (const key of ["hash", "compression"] as const) {
+          if (open.backend[key] === backend[key]) continue;
+          throw new Error(
+            `${key} = "${backend[key]}", and another target of ${open.archive.description} has "${open.backend[key]}": ` +
+              `the targets of one store share its blocks, so give them the same ${key}`,
+          );
+        }
+        open.users++;
+        return open.archive;
+      }),
+    release(backend) {
+      const open = archives.get(locationOf(backend.blobStore));
+      if (open !== undefined) open.users--;
+    },
+    list: () => Array.from(archives.values(), ({ archive }) => archive),
+    closeUnused: () =>
+      inTurn(async () => {
+        const failures: unknown[] = [];
+        for (const [location, open] of archives) {
+          if (open.users > 0) continue;
+          archives.delete(location);
+          await open.close().catch((error: unknown) => void failures.push(error));
+        }
+        if (failures.length > 0) throw failures[0];
+      }),
+  };
+}
+
+/** Says every few seconds how far long work has come. */
+function progressLog(store: string): (what: string, done: number, total: number) => void {
+  let nextMs = performance.now() + PROGRESS_EVERY_MS;
+  return (what, done, total) => {
+    if (performance.now() < nextMs) return;
+    nextMs = performance.now() + PROGRESS_EVERY_MS;
+    log.info(`${store}: ${what}, ${done} of ${total}`);
+  };
+}
