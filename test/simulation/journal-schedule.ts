@@ -91,8 +91,8 @@ export class JournalRun {
         this.expected ??= { journalId: journal.id, fromSequence: 1 };
         return;
       } catch (error) {
-        if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
-        else if (error instanceof PowerLoss) this.count("crashes during recovery");
+        if (error instanceof PowerLoss) this.count("crashes during recovery");
+        else if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
         else throw error;
         if (this.disk.failedSyncCount !== failedSyncCount) all = false;
         if (this.random.chance(0.5)) {

@@ -24,24 +24,26 @@ export async function storeChanges(source: SectorSource, changes: DirtyBlocks): 
   const zeros = Buffer.alloc(blocks.blockBytes);
   const view = Buffer.from(memory.bytes.buffer, memory.bytes.byteOffset, blocks.blockBytes);
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
+  const hashes = new Uint8Array(changed.length * HASH_BYTES);
   try {
-    for (let start = 0; start < changed.length; start += CHUNK_BLOCKS) {
-      const chunk = changed.subarray(start, start + CHUNK_BLOCKS);
-      const hashes = new Uint8Array(chunk.length * HASH_BYTES);
-      for (let i = 0; i < chunk.length; i++) {
-        const sector = chunk[i]! * blockSectors;
-        let status: StorageStatus = tryReadSectors(source, placeOf, sector, blockSectors, memory, 0, scratch);
-        if (status === LATER) status = await readSectors(source, placeOf, sector, blockSectors, memory, 0);
-        if (status !== OK)
-          throw new Error(`block ${chunk[i]} (sector ${sector}) cannot be read, so it cannot be stored`);
-        // A block of zeros is a hole, which the zero hash stands for.
-        if (view.compare(zeros) !== 0) {
-          const put = blocks.put(memory, 0, hashes, i * HASH_BYTES);
-          if (put !== undefined) await put;
-        }
-        if (slice.isOver) await slice.giveWay();
+    for (let i = 0; i < changed.length; i++) {
+      const sector = changed[i]! * blockSectors;
+      let status: StorageStatus = tryReadSectors(source, placeOf, sector, blockSectors, memory, 0, scratch);
+      if (status === LATER) status = await readSectors(source, placeOf, sector, blockSectors, memory, 0);
+      if (status !== OK)
+        throw new Error(`block ${changed[i]} (sector ${sector}) cannot be read, so it cannot be stored`);
+      // A block of zeros is a hole, which the zero hash stands for.
+      if (view.compare(zeros) !== 0) {
+        const put = blocks.put(memory, 0, hashes, i * HASH_BYTES);
+        if (put !== undefined) await put;
       }
-      await tree.setMany(chunk, hashes);
+      if (slice.isOver) await slice.giveWay();
+    }
+    // Before the tree has them: sectors of these blocks that did not change are read through it from then on.
+    await blocks.sync();
+    for (let start = 0; start < changed.length; start += CHUNK_BLOCKS) {
+      const end = Math.min(start + CHUNK_BLOCKS, changed.length);
+      await tree.setMany(changed.subarray(start, end), hashes.subarray(start * HASH_BYTES, end * HASH_BYTES));
     }
     const root = await tree.commit();
     await blocks.sync();

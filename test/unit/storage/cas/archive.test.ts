@@ -36,11 +36,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function openStore(): Promise<Archive> {
+async function openStore(blobs = createMemoryStore(contents)): Promise<Archive> {
   const archive = await openArchive({
     disk: realDisk,
     stateDirectory: directory,
-    blobs: createMemoryStore(contents),
+    blobs,
     hasher: createHasher("sha256"),
     compression: createCompression(),
     compresses: true,
@@ -275,6 +275,34 @@ test.each([["another block size", volumeOptions("e1.0", { blockBytes: 512 }), "s
     await expect(archive.openVolume(options)).rejects.toThrow(message);
   },
 );
+
+test("sectors of a changed block that did not change can be read while a checkpoint stores the block", async () => {
+  const store = createMemoryStore(contents);
+  const begun = Promise.withResolvers<void>();
+  const stored = Promise.withResolvers<void>();
+  let isHeld = false;
+  const archive = await openStore({
+    ...store,
+    async put(name, bytes) {
+      if (isHeld) {
+        begun.resolve();
+        await stored.promise;
+      }
+      await store.put(name, bytes);
+    },
+  });
+  const disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 0, 8, 1);
+  await archive.checkpoint();
+  await write(disk, 0, 1, 2);
+  isHeld = true;
+  const checkpoint = archive.checkpoint();
+  await begun.promise;
+  expect(await read(disk, 0, 8)).toEqual([2, ...times(7, 1)]);
+  stored.resolve();
+  await checkpoint;
+  expect(await read(disk, 0, 8)).toEqual([2, ...times(7, 1)]);
+});
 
 test("old checkpoints are removed, and snapshots stay", async () => {
   let archive = await openStore();
