@@ -78,6 +78,7 @@ export class ArchiveWorld {
     this.#words = new Uint32Array(this.#memory.bytes.buffer as ArrayBuffer, 0, this.#memory.lengthBytes / 4);
     this.loop = new SimulatedLoop(random);
     this.disk = new SimulatedDisk(random, this.loop);
+    this.disk.shutsDown = true;
     this.disk.waitChance = random.pick([0, 0.2, 1]);
     this.hasher = hashers[random.pick(["sha256", "blake3"])]!;
     this.#options = {

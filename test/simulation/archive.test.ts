@@ -47,15 +47,21 @@ test("the same seed does the same to the disk, call by call", async () => {
     expect(await traceOf(seed)).toEqual(first);
   }
   expect((await traceOf(3)).trace).not.toBe((await traceOf(4)).trace);
-});
+}, 60_000);
 
-test("an archive gives its memory back, however its process ends", async () => {
-  await runArchive(1, {});
-  const before = allocatedMemoryBytes();
-  for (let seed = 2; seed <= 12; seed++) await runArchive(seed, {});
-  // What is kept for reuse: memory of reads that wait, as much as there ever were at once.
-  expect(allocatedMemoryBytes() - before).toBeLessThan(4 << 20);
-});
+test(
+  "an archive gives its memory back, however its process ends",
+  async () => {
+    const run = async (from: number, to: number): Promise<number> => {
+      for (let seed = from; seed <= to; seed++) await runArchive(seed, {});
+      return allocatedMemoryBytes();
+    };
+    // What is kept for reuse grows with what there ever was at once, and so at the beginning.
+    const before = await run(1, 10);
+    expect((await run(11, 25)) - before).toBeLessThan(1 << 20);
+  },
+  TIMEOUT_MS,
+);
 
 /** Writes to an archive and closes it; then opens it with these directories, twice: how that ends. */
 async function reopenedWith(stateDirectory: string, blobDirectory: string): Promise<string[]> {
@@ -92,7 +98,7 @@ test("an archive is refused with a state directory that is empty, or another one
 });
 
 test("an archive is refused with a blob store that is empty", async () => {
-  for (const ending of await reopenedWith(STATE, "/other-blobs")) expect(ending).toContain("does not have");
+  for (const ending of await reopenedWith(STATE, "/other-blobs")) expect(ending).toContain("lacks the volume");
 });
 
 test("an archive that nothing is wrong with opens", async () => {

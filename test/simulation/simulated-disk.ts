@@ -36,6 +36,8 @@ export class SimulatedDisk implements Disk {
   /** How many bytes files may grow by before the disk is full, counting those below `roomUnder` alone. */
   roomBytes = Number.POSITIVE_INFINITY;
   roomUnder = "/";
+  /** Whether nothing can be changed any more after a failed sync of a directory, as with ext4 and XFS. */
+  shutsDown = false;
   /** Says with which error number a call is to fail, where it is. */
   fault: ((call: DiskCall, path: string) => number | undefined) | undefined;
   /** Is told of every change of the disk and every read, in their order. */
@@ -295,7 +297,9 @@ export class SimulatedDisk implements Disk {
 
   /** The error number with which a call has to fail. */
   faultOf(call: DiskCall, path: string): number | undefined {
-    return this.#namesLost && call !== "read" && call !== "open" && call !== "list" ? EIO : this.fault?.(call, path);
+    return this.shutsDown && this.#namesLost && call !== "read" && call !== "open" && call !== "list"
+      ? EIO
+      : this.fault?.(call, path);
   }
 
   /** Throws where a fault is wanted. */

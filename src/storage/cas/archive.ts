@@ -138,7 +138,12 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes } = await recoverVolumes(options);
+  const { journal, volumes } = await recoverVolumes(options).catch(async (error: unknown) => {
+    // What is told is why it does not open.
+    await index.close().catch(() => {});
+    await blocks.close().catch(() => {});
+    throw error;
+  });
   const parts = { ...options, journal, blocks, reader, records };
   const kept = new Map<string, KeptVolume>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });

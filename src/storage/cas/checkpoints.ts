@@ -90,7 +90,12 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
 
   const release = async (): Promise<void> => {
     const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
-    await writeCheckpointFile(options.disk, options.stateDirectory, { journalId: journal.id, fromSequence });
+    const sequences = Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence]);
+    await writeCheckpointFile(options.disk, options.stateDirectory, {
+      journalId: journal.id,
+      fromSequence,
+      volumes: Object.fromEntries(sequences) as Record<string, number>,
+    });
     await journal.release(fromSequence);
   };
 

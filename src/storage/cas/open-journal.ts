@@ -211,9 +211,11 @@ async function recover(
 ): Promise<Beginning> {
   const { expected } = options;
   const oldest = found[0]!;
-  if (expected !== undefined && (oldest.header?.previousEnd ?? 0) > expected.fromSequence) {
-    const what = `records ${expected.fromSequence} to ${oldest.header!.previousEnd - 1} are missing`;
-    const damage = { path: oldest.file.path, offsetBytes: 0, sequence: expected.fromSequence, what };
+  // Without a checkpoint nothing was ever released, and the first record is number 1.
+  const fromSequence = expected?.fromSequence ?? 1;
+  if (oldest.header !== undefined && oldest.header.previousEnd > fromSequence) {
+    const what = `records ${fromSequence} to ${oldest.header.previousEnd - 1} are missing`;
+    const damage = { path: oldest.file.path, offsetBytes: 0, sequence: fromSequence, what };
     throw new JournalCorruption(damage, undefined, DAMAGED_ADVICE);
   }
   const needed = neededSegments(found, expected?.fromSequence ?? 0);

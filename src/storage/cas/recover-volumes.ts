@@ -11,7 +11,7 @@ import type { Journal } from "./journal.ts";
 import { newestOf, volumeNumber } from "./kept-volume.ts";
 import { openJournal } from "./open-journal.ts";
 import type { StoredRecord } from "./root-record.ts";
-import { findRoots, ROOTS_PREFIX, type VolumeRoots } from "./root-refs.ts";
+import { findRoots, rootRefName, ROOTS_PREFIX, type VolumeRoots } from "./root-refs.ts";
 
 export interface RecoverOptions {
   readonly disk: Disk;
@@ -68,6 +68,15 @@ export async function recoverVolumes(
   const directory = join(stateDirectory, "journal");
   disk.makeDirectory(directory);
   const expected = await readCheckpointFile(disk, stateDirectory);
+  for (const [volumeId, sequence] of Object.entries(expected?.volumes ?? {})) {
+    const there = found.volumes.get(volumeId)?.newest;
+    if (there !== undefined && there.record.sequence >= sequence) continue;
+    const what = there === undefined ? "the volume" : `record ${sequence} of volume ${there.record.volumeName}`;
+    throw new Error(
+      `${blobs.description} lacks ${what} (${rootRefName({ volumeId, sequence })}), which was there at the last ` +
+        `checkpoint: is it the right store, is its filesystem mounted? Otherwise restore it from a copy`,
+    );
+  }
   const isCovered = [...byNumber.values()].some(({ newest }) => newest.record.journalSequence > 0);
   if (isCovered && (await disk.list(directory)).length === 0) {
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
