@@ -9,6 +9,7 @@ import {
   type StorageStatus,
 } from "../../src/storage/block-storage.ts";
 import { type Change, VolumeModel } from "./archive-model.ts";
+import { SnapshotBook } from "./archive-snapshots.ts";
 import { type ArchiveWorld, call, type VolumeSetting } from "./archive-world.ts";
 
 const WRITE_MOST_SECTORS = 40;
@@ -26,6 +27,7 @@ export class ArchiveClient {
   allowed: Allowed = { reads: false, writes: false };
   /** What was asked for and has not ended. */
   readonly #pending = new Set<Promise<void>>();
+  readonly snapshots = new SnapshotBook(this);
   /** What was found to be wrong, which is thrown at the next occasion. */
   #wrong: Error | undefined;
 
@@ -45,8 +47,9 @@ export class ArchiveClient {
   act(): void {
     const { random, settings } = this.world;
     const setting = random.pick(settings);
-    const choice = random.below(100);
-    if (choice < 58) this.#write(setting);
+    const choice = random.below(103);
+    if (choice >= 100) this.snapshots.act(setting);
+    else if (choice < 58) this.#write(setting);
     else if (choice < 66) this.#discard(setting);
     else if (choice < 76) this.#flush(setting);
     else if (choice < 81) this.#checkpoint();
@@ -62,6 +65,17 @@ export class ArchiveClient {
   async settle(): Promise<void> {
     while (this.#pending.size > 0) await this.world.loop.until("what clients asked for", Promise.all(this.#pending));
     this.check();
+  }
+
+  /** Takes note of the end of something that only a fault or the process's end may keep from working out. */
+  track<T>(what: string, work: Promise<T>, onDone: (result: T) => void): void {
+    this.#track(
+      what,
+      work.then(onDone, (error: Error) => {
+        this.world.count(`${what} that failed`);
+        if (!this.allowed.writes && !this.allowed.reads && !this.world.disk.isOff) throw error;
+      }),
+    );
   }
 
   #track(what: string, work: Promise<void>): void {
@@ -101,7 +115,7 @@ export class ArchiveClient {
     const version = this.#version(setting);
     const memory = allocateMemory(count * SECTOR_BYTES);
     const words = new Uint32Array(memory.bytes.buffer as ArrayBuffer, 0, (count * SECTOR_BYTES) / 4);
-    for (let at = 0; at < count; at++) world.versions.fill(words, (at * SECTOR_BYTES) / 4, version, sector + at);
+    for (let at = 0; at < count; at++) world.versions.write(words, (at * SECTOR_BYTES) / 4, version, sector + at);
     const model = this.model(setting);
     const volume = world.volume(setting);
     const status = volume.tryWrite(sector, count, memory, 0);
@@ -178,19 +192,10 @@ export class ArchiveClient {
   #checkpoint(): void {
     const { world } = this;
     const positions = [...this.models.values()].map((model) => ({ model, position: model.position }));
-    this.#track(
-      "a checkpoint",
-      world.archive!.checkpoint().then(
-        () => {
-          for (const { model, position } of positions) model.makeDurable(position);
-          world.count("checkpoints");
-        },
-        (error: Error) => {
-          world.count("checkpoints failed");
-          if (!this.allowed.writes && !this.allowed.reads && !world.disk.isOff) throw error;
-        },
-      ),
-    );
+    this.track("a checkpoint", world.archive!.checkpoint(), () => {
+      for (const { model, position } of positions) model.makeDurable(position);
+      world.count("checkpoints");
+    });
   }
 
   #read(setting: VolumeSetting): void {
@@ -232,7 +237,9 @@ export class ArchiveClient {
     for (const setting of this.world.settings) {
       const model = this.model(setting);
       const found = await this.world.readAll(this.world.volume(setting));
+      if (found.length < model.sectorCount) throw new Error(`${setting.name} has shrunk to ${found.length} sectors`);
       if (found.length > model.sectorCount) model.grow(found.length);
+      setting.sectorCount = found.length;
       const position = model.positionOf(
         found,
         model.durable,

@@ -101,14 +101,18 @@ export class VolumeModel {
    * that was accepted after, and any of what was asked for and not answered then. Undefined: there is none.
    */
   positionOf(
-    found: Uint32Array,
+    content: Uint32Array,
     least: number,
     most: number,
     mayFail: (sector: number) => boolean = () => false,
   ): number | undefined {
+    // The volume may have grown in between: what it had not, and what it has not yet, are zeros.
+    const found = new Uint32Array(Math.max(content.length, this.sectorCount));
+    found.set(content);
     const accepted = this.#changes.filter((change) => change.accepted < NEVER);
     accepted.sort((a, b) => a.accepted - b.accepted || a.called - b.called);
-    const state = this.#base.slice();
+    const state = new Uint32Array(found.length);
+    state.set(this.#base);
     const stateCalled = new Float64Array(state.length);
     const wrong = new Set<number>();
     const look = (sector: number): void => {

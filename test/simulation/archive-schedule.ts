@@ -36,7 +36,7 @@ export class ArchiveRun {
   }
 
   /** Opens the archive, whatever keeps it from that: crashes on the way, and faults that pass. */
-  async recover(): Promise<void> {
+  async recover(isLast = false): Promise<void> {
     const { client, world } = this;
     const { disk, random } = world;
     for (let attempt = 0; ; attempt++) {
@@ -59,6 +59,7 @@ export class ArchiveRun {
     }
     if (!this.#mayLose) for (const model of client.models.values()) model.makeDurable(model.position);
     this.#mayLose = false;
+    await client.snapshots.verifyRecovered(isLast || random.chance(0.3));
     await client.verifyRecovered();
   }
 
@@ -76,12 +77,24 @@ export class ArchiveRun {
       if (random.chance(0.6)) await loop.pass(random.below(12));
       if (client.pendingCount > 20) await client.settle();
       client.check();
+      if (random.chance(0.05)) await this.#look();
       if (random.chance(0.02)) this.#endFault();
     }
     const isClosed = end === "close" && !disk.isOff && (await this.#close());
     if (!isClosed) await this.#die(end !== "kill");
     client.check();
     this.#endFault();
+  }
+
+  /** Looks at snapshots, where nothing keeps it from that. */
+  async #look(): Promise<void> {
+    const { client, world } = this;
+    if (client.allowed.reads) return;
+    try {
+      await client.snapshots.look();
+    } catch (error) {
+      if (!world.disk.isOff) throw error;
+    }
   }
 
   /** False: it did not work out, as it may with a fault. */
@@ -139,7 +152,7 @@ export class ArchiveRun {
       await this.live();
     }
     client.allowed = { reads: false, writes: false };
-    await this.recover();
+    await this.recover(true);
     await world.close();
   }
 }

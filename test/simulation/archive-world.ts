@@ -160,6 +160,11 @@ export class ArchiveWorld {
     this.#disks.set(name, await this.archive!.openVolume(options));
   }
 
+  /** Opens the disk of a volume that the archive has got meanwhile. */
+  addVolume(setting: VolumeSetting): Promise<void> {
+    return this.#openVolume(setting);
+  }
+
   /** Opens the disk of another volume, or of one whose disk was closed. */
   async openVolume(setting: VolumeSetting): Promise<void> {
     await this.loop.until("opening a volume", this.#openVolume(setting));

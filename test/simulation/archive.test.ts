@@ -33,8 +33,8 @@ async function traceOf(seed: number): Promise<{ trace: bigint; calls: number }> 
   let calls = 0;
   run.world.disk.observe = (call, data) => {
     calls++;
-    trace = BigInt(Bun.hash(call, trace));
-    if (data !== undefined) trace = BigInt(Bun.hash(data, trace));
+    trace = Bun.hash(call, trace);
+    if (data !== undefined) trace = Bun.hash(data, trace);
   };
   await run.world.running(() => run.run());
   return { trace, calls };

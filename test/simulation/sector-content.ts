@@ -31,7 +31,7 @@ export class Versions {
   }
 
   /** Writes sector `sector` of a version at a word of `words`. */
-  fill(words: Uint32Array, at: number, version: number, sector: number): void {
+  write(words: Uint32Array, at: number, version: number, sector: number): void {
     if (isNoise(version)) {
       for (let word = 2; word < WORDS; word++) words[at + word] = Math.imul(version + word * 0x0100_0193, 0x9e37_79b1);
     } else words.fill(version, at, at + WORDS);

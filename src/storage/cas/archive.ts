@@ -138,7 +138,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes } = await recoverVolumes(options).catch(async (error: unknown) => {
+  const { journal, volumes, coveredSequence } = await recoverVolumes(options).catch(async (error: unknown) => {
     // What is told is why it does not open.
     await index.close().catch(() => {});
     await blocks.close().catch(() => {});
@@ -168,7 +168,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
       frozenSequence: -1,
-      coveredSequence: journalSequence,
+      coveredSequence: Math.max(journalSequence, coveredSequence),
       disk: undefined,
     });
   }

@@ -40,10 +40,15 @@ async function readRef(blobs: BlobStore, name: string): Promise<Uint8Array | und
   }
 }
 
+export interface RecoveredVolumes {
+  readonly journal: Journal;
+  readonly volumes: readonly FoundVolume[];
+  /** The last record of the journal that no volume needs any more. */
+  readonly coveredSequence: number;
+}
+
 /** Rejects where anything is missing or damaged that cannot be rebuilt. */
-export async function recoverVolumes(
-  options: RecoverOptions,
-): Promise<{ readonly journal: Journal; readonly volumes: readonly FoundVolume[] }> {
+export async function recoverVolumes(options: RecoverOptions): Promise<RecoveredVolumes> {
   const { disk, stateDirectory, blobs, hasher, report } = options;
   const found = await findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
   for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
@@ -106,5 +111,5 @@ export async function recoverVolumes(
       else volume.dirty.discard(record.firstSector, record.sectorCount);
     },
   );
-  return { journal, volumes: [...byNumber.values()] };
+  return { journal, volumes: [...byNumber.values()], coveredSequence: (expected?.fromSequence ?? 0) - 1 };
 }

@@ -304,6 +304,23 @@ test("sectors of a changed block that did not change can be read while a checkpo
   expect(await read(disk, 0, 8)).toEqual([2, ...times(7, 1)]);
 });
 
+test("a snapshot of one volume does not go back behind what a checkpoint of all has released", async () => {
+  let archive = await openStore();
+  const names = ["e1.0", "e1.1"];
+  for (const name of names) await write(await archive.openVolume(volumeOptions(name)), 0, 8, 1);
+  await archive.checkpoint();
+  archive = await reopen(archive);
+  // The other volume has no record of this checkpoint, and needs none.
+  await write(await archive.openVolume(volumeOptions("e1.0")), 0, 8, 2);
+  archive = await reopen(archive);
+  const disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 0, 8, 3);
+  await archive.createSnapshot("e1.0", "");
+  archive = await reopen(archive);
+  expect(await read(await archive.openVolume(volumeOptions("e1.0")), 0, 8)).toEqual(times(8, 3));
+  expect(await read(await archive.openVolume(volumeOptions("e1.1")), 0, 8)).toEqual(times(8, 1));
+});
+
 test("old checkpoints are removed, and snapshots stay", async () => {
   let archive = await openStore();
   let disk = await archive.openVolume(volumeOptions("e1.0"));
