@@ -66,6 +66,14 @@ export class VolumeModel {
     }
   }
 
+  /** The same for a change which everything that was called after it has waited for, though answered before. */
+  acceptWaitedFor(change: Change): void {
+    this.accept(change);
+    for (const { called, accepted } of this.#changes) {
+      if (called > change.called) change.accepted = Math.min(change.accepted, accepted - 0.5);
+    }
+  }
+
   makeDurable(position: number): void {
     this.durable = Math.max(this.durable, position);
   }

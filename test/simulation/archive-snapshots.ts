@@ -129,7 +129,7 @@ export class SnapshotBook {
       this.#restoring.delete(setting);
       before.id = done.before.id;
       before.most = model.position;
-      model.accept(change);
+      model.acceptWaitedFor(change);
       model.makeDurable(change.accepted);
       world.count("restores");
     });

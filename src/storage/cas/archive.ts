@@ -252,7 +252,6 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
     openVolume: ({ name, blockBytes, sizeBytes, readOnly, sync }) =>
       job.alone(async () => {
-        if (closing !== undefined) throw new Error(`${blobs.description} is being closed`);
         const entry = kept.get(name) ?? (await make(name, blockBytes, sizeBytes / SECTOR_BYTES));
         if (entry.volume.blockBytes !== blockBytes) {
           throw new Error(
@@ -338,7 +337,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
           await attempt(served?.close());
           await volume.close();
         }
-        await attempt(job.run());
+        await attempt(job.close());
         await attempt(journal.close());
         await attempt(index.close());
         await attempt(blocks.close());

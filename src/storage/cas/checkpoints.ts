@@ -31,6 +31,8 @@ export interface Checkpoints {
   alone<T>(job: () => Promise<T>): Promise<T>;
   /** Whether anything runs or waits. */
   readonly isBusy: boolean;
+  /** Refuses everything from now on, waits for what was asked for before, and makes a last checkpoint. */
+  close(): Promise<void>;
 }
 
 export function checkpoints(options: CheckpointOptions): Checkpoints {
@@ -38,8 +40,10 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   let next: Promise<void> | undefined;
+  let isClosed = false;
 
   const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    if (isClosed) return Promise.reject(new Error("the archive is being closed"));
     waiting++;
     const done = turn.then(job).finally(() => waiting--);
     turn = done.catch(() => {});
@@ -114,6 +118,11 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       return waiting > 0;
     },
     alone,
+    close() {
+      const last = alone(storeAll);
+      isClosed = true;
+      return last;
+    },
     run() {
       next ??= alone(() => {
         next = undefined;
