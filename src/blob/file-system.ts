@@ -6,7 +6,7 @@
 import { close, closeSync, constants, open as openDescriptor, openSync, read } from "node:fs";
 import { link, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
-import { lockFile, readCached } from "../../ffi/file.ts";
+import { dropCached, lockFile, readCached } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
 
 export interface DirectoryEntry {
@@ -20,6 +20,8 @@ export interface ReadableFile {
   tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): boolean;
   /** Resolves to the bytes read, at least one unless the file ends at the offset, and perhaps fewer than asked. */
   read(target: Memory, at: number, lengthBytes: number, offsetBytes: number): Promise<number>;
+  /** Drops what the page cache holds of it. */
+  forgetCached(): void;
   close(): Promise<void>;
 }
 
@@ -124,5 +126,6 @@ const readableFile = (fd: number): ReadableFile => ({
         else resolve(bytesRead);
       });
     }),
+  forgetCached: () => dropCached(fd),
   close: () => promisify(close)(fd),
 });

@@ -18,6 +18,8 @@ export interface OpenBlobs {
   tryRead(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): boolean;
   /** Resolves to the bytes read, fewer than asked where the blob ends. Rejects with an error of node:fs. */
   read(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): Promise<number>;
+  /** Drops what the page cache holds of a blob. Rejects with an error of node:fs. */
+  forgetCached(name: string): Promise<void>;
   /** Forgets a blob that was replaced or deleted. */
   drop(name: string): void;
   /** Closes all; no read may be under way or follow. */
@@ -80,6 +82,20 @@ export function createOpenBlobs(
     return blob;
   };
 
+  const withOpen = async <T>(name: string, work: (file: ReadableFile) => T | Promise<T>): Promise<T> => {
+    const blob = blobs.get(name) ?? openBlob(name);
+    blob.users++;
+    blob.recent = true;
+    try {
+      await blob.opening;
+      return await work(blob.file!);
+    } finally {
+      blob.users--;
+      letGo(blob);
+      closeOldest();
+    }
+  };
+
   return {
     tryRead(name, offsetBytes, lengthBytes, target, at) {
       const blob = blobs.get(name);
@@ -87,26 +103,18 @@ export function createOpenBlobs(
       blob.recent = true;
       return blob.file.tryRead(target, at, lengthBytes, offsetBytes);
     },
-    async read(name, offsetBytes, lengthBytes, target, at) {
-      const blob = blobs.get(name) ?? openBlob(name);
-      blob.users++;
-      blob.recent = true;
-      try {
-        await blob.opening;
+    read: (name, offsetBytes, lengthBytes, target, at) =>
+      withOpen(name, async (file) => {
         let doneBytes = 0;
         while (doneBytes < lengthBytes) {
           const rest = lengthBytes - doneBytes;
-          const bytesRead = await blob.file!.read(target, at + doneBytes, rest, offsetBytes + doneBytes);
+          const bytesRead = await file.read(target, at + doneBytes, rest, offsetBytes + doneBytes);
           if (bytesRead === 0) break;
           doneBytes += bytesRead;
         }
         return doneBytes;
-      } finally {
-        blob.users--;
-        letGo(blob);
-        closeOldest();
-      }
-    },
+      }),
+    forgetCached: (name) => withOpen(name, (file) => file.forgetCached()),
     drop,
     async close() {
       for (const name of blobs.keys()) drop(name);

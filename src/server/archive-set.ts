@@ -1,11 +1,11 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
-import { resolve } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { BlobStore } from "../blob/blob-store.ts";
 import { openFileStore } from "../blob/file-store.ts";
+import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
@@ -37,12 +37,6 @@ interface OpenArchive {
 }
 
 type Settings = Pick<ServerConfig, "stateDir" | "cacheBytes" | "journalBytes">;
-
-/** A text that is the same for configurations of the same store. */
-function locationOf(store: BlobStoreConfig): string {
-  if (store.type === "file") return `file:${resolve(store.path)}`;
-  throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
-}
 
 function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
   if (store.type === "file") return openFileStore(store.path, { create });
@@ -115,7 +109,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
   return {
     open: (backend) =>
       inTurn(async () => {
-        const location = locationOf(backend.blobStore);
+        const location = blobStoreKey(backend.blobStore);
         let open = archives.get(location);
         if (open === undefined) {
           open = await openOne(location, backend);
@@ -132,7 +126,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
         return open.archive;
       }),
     release(backend) {
-      const open = archives.get(locationOf(backend.blobStore));
+      const open = archives.get(blobStoreKey(backend.blobStore));
       if (open !== undefined) open.users--;
     },
     list: () => Array.from(archives.values(), ({ archive }) => archive),

@@ -50,6 +50,9 @@ export class SimulatedDisk implements Disk {
   failingSyncs = 0;
   /** Syncs that have failed so far, whether or not anybody has heard of it. */
   failedSyncCount = 0;
+  /** Writes that are to fail from now on, at once or after some bytes. */
+  failingWrites = 0;
+  failedWriteCount = 0;
   #callsLeft = Number.POSITIVE_INFINITY;
   #off = false;
   #life = 0;
@@ -289,6 +292,13 @@ export class SimulatedDisk implements Disk {
     return true;
   }
 
+  writeFails(): boolean {
+    if (this.failingWrites === 0) return false;
+    this.failingWrites--;
+    this.failedWriteCount++;
+    return true;
+  }
+
   /** Bytes that files which are given this space later may be found to hold. */
   leaveStale(bytes: Uint8Array): void {
     this.#stale.push(bytes);
@@ -353,6 +363,7 @@ export class SimulatedDisk implements Disk {
     this.#namesLost = false;
     this.#callsLeft = Number.POSITIVE_INFINITY;
     this.failingSyncs = 0;
+    this.failingWrites = 0;
   }
 
   #survivingNames(): NameChange[] {

@@ -107,6 +107,7 @@ export function simulatedFileSystem(
             if (done < 0) throw asNode(new SystemError(`${path} cannot be read`, -done));
             return done;
           },
+          forgetCached: () => file.forgetCached(),
           close: () => file.close(),
         };
       }),

@@ -52,6 +52,12 @@ export class SimulatedFile implements DiskFile {
     this.disk.observe?.(`write ${this.path} ${offsetBytes}`, data);
     const errno = this.disk.faultOf("write", this.path);
     if (errno !== undefined) return -errno;
+    if (this.disk.writeFails()) {
+      const doneBytes = this.disk.random.chance(0.5) ? this.disk.random.below(data.length) : 0;
+      if (doneBytes === 0) return -EIO;
+      this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
+      return doneBytes;
+    }
     const growthBytes = Math.max(0, offsetBytes + data.length - this.content.sizeBytes);
     const missingBytes = Math.max(0, growthBytes - this.disk.roomOf(this.path));
     const doneBytes = data.length - missingBytes;
@@ -59,6 +65,13 @@ export class SimulatedFile implements DiskFile {
     this.disk.giveRoom(this.path, missingBytes - growthBytes);
     this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
     return doneBytes;
+  }
+
+  prepare(offsetBytes: number, lengthBytes: number): void {
+    if (this.#isDead()) return;
+    const there = offsetBytes + lengthBytes <= this.content.sizeBytes;
+    // What is not cached is written over with zeros.
+    if (!there || this.disk.random.chance(0.3)) this.#write(new Uint8Array(lengthBytes), offsetBytes);
   }
 
   tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): number {

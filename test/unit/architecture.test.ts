@@ -54,6 +54,7 @@ const directions: Record<string, readonly string[]> = {
     "src/base/",
     "src/config/",
     "src/control/status.ts",
+    "src/control/snapshot-operations.ts",
     "src/protocol/",
     "src/server/",
     "src/storage/",

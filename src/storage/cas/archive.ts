@@ -13,7 +13,7 @@ import type { Disk } from "./disk.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import { packedBlocks } from "./packed-blocks.ts";
-import { recoverVolumes } from "./recover-volumes.ts";
+import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { rootStorage, type RootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
@@ -24,6 +24,9 @@ import { NodeCache } from "./tree/node-cache.ts";
 import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
+import { fileHistory } from "./verify/history.ts";
+import { clientsFirst } from "./verify/pace.ts";
+import { verifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
@@ -107,6 +110,8 @@ export interface Archive {
   grow(volume: string, sizeBytes: number): Promise<void>;
   /** Oldest first. */
   snapshots(volume: string): readonly Snapshot[];
+  /** Whether the volume has content or a size that its newest snapshot has not; makes a checkpoint where it must. */
+  hasChanged(volume: string): Promise<boolean>;
   /** Holds everything answered before this call. */
   createSnapshot(volume: string, description: string): Promise<Snapshot>;
   /**
@@ -123,6 +128,8 @@ export interface Archive {
   /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
   checkpoint(): Promise<void>;
   statistics(): ArchiveStatistics;
+  /** Verifies packs and trees, as of the newest checkpoint, a few at a time so that requests go first. */
+  readonly verify: Verifier["verify"];
   /** Closes the disks, makes a checkpoint, and lets go of everything. */
   close(): Promise<void>;
 }
@@ -145,6 +152,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     throw error;
   });
   const parts = { ...options, journal, blocks, reader, records };
+  const verifications = verifier({
+    ...options,
+    index,
+    roots: () => rootsIn(blobs),
+    history: fileHistory(options.disk, options.stateDirectory, report),
+    pace: clientsFirst(),
+    monotonicMs: () => eventLoop.nowMs(),
+  });
   const kept = new Map<string, KeptVolume>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
@@ -252,6 +267,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
     openVolume: ({ name, blockBytes, sizeBytes, readOnly, sync }) =>
       job.alone(async () => {
+        if (closing !== undefined) throw new Error(`${blobs.description} is being closed`);
         const entry = kept.get(name) ?? (await make(name, blockBytes, sizeBytes / SECTOR_BYTES));
         if (entry.volume.blockBytes !== blockBytes) {
           throw new Error(
@@ -265,6 +281,13 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       }),
     grow: (name, sizeBytes) => job.alone(() => growVolume(volumeNamed(name), sizeBytes, parts)),
     snapshots: (name) => volumeNamed(name).snapshots.map(toSnapshot),
+    async hasChanged(name) {
+      const entry = volumeNamed(name);
+      if (entry.volume.dirtyBlockCount > 0) await job.run();
+      const { root, sectorCount } = entry.newest!.record;
+      const snapshot = entry.snapshots.at(-1)?.record ?? { root: EMPTY_ROOT, sectorCount };
+      return root !== snapshot.root || sectorCount !== snapshot.sectorCount;
+    },
     createSnapshot: async (name, description) => toSnapshot(await job.snapshot(volumeNamed(name), description)),
     async restore(name, id) {
       const entry = volumeNamed(name);
@@ -311,6 +334,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       }
     },
     checkpoint: () => job.run(),
+    verify: (asked) => verifications.verify(asked),
     statistics: () => ({
       store: blobs.description,
       journalBytes: journal.sizeBytes,
@@ -333,6 +357,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
+        await verifications.close();
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
           await volume.close();
@@ -347,6 +372,9 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
   };
 }
+
+/** Of a volume that is nothing but holes. */
+const EMPTY_ROOT = "0".repeat(64);
 
 const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
   root: Uint8Array.fromHex(root),
