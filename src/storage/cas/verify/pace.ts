@@ -32,7 +32,7 @@ export function clientsFirst(): Pace {
       const othersMs = eventLoop.nowMs() - beganMs;
       if (othersMs >= BUSY_TURN_MS) {
         const restMs = Math.ceil(workedMs * REST - othersMs);
-        if (restMs > 0) await new Promise((resolve) => eventLoop.after(restMs, resolve));
+        if (restMs > 0) await new Promise<void>((resolve) => void eventLoop.after(restMs, resolve));
       }
       fromMs = eventLoop.nowMs();
     },
