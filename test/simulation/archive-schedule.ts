@@ -3,6 +3,7 @@ import { EIO, ENOSPC } from "../../ffi/libc.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { ArchiveClient } from "./archive-client.ts";
 import { ArchiveWorld, BLOBS, STATE, type Tally } from "./archive-world.ts";
+import { damage, lookAtDamaged } from "./archive-damage.ts";
 import type { DiskCall } from "./simulated-disk.ts";
 
 const LIVES = 6;
@@ -122,6 +123,19 @@ export class ArchiveRun {
     this.#syncFailed = false;
   }
 
+  /** Closes the archive, damages it, looks at what it then serves, and mends it. */
+  async #damageClosed(): Promise<void> {
+    const { client, world } = this;
+    await this.recover(true);
+    await world.close();
+    world.disk.restart();
+    const damaged = damage(world);
+    if (damaged === undefined) return;
+    await lookAtDamaged(client, damaged);
+    await world.die(false);
+    damaged.mend();
+  }
+
   #beginFault(): void {
     const { client, world } = this;
     const { disk, random } = world;
@@ -150,6 +164,8 @@ export class ArchiveRun {
       client.allowed = { reads: false, writes: false };
       await this.recover();
       await this.live();
+      client.allowed = { reads: false, writes: false };
+      if (world.random.chance(0.15)) await this.#damageClosed();
     }
     client.allowed = { reads: false, writes: false };
     await this.recover(true);

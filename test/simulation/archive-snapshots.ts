@@ -78,6 +78,24 @@ export class SnapshotBook {
     this.#clones = [];
   }
 
+  /** Reads every snapshot of an archive that was damaged, one of whose records may be lost. */
+  async lookAtDamaged(
+    lostRecord: string | undefined,
+    compare: (content: Uint32Array, found: Uint32Array, blockBytes: number, what: string) => Promise<void>,
+  ): Promise<void> {
+    const { world } = this.client;
+    for (const { setting, id, description, content } of this.#known) {
+      const what = `snapshot "${description}" of ${setting.name}`;
+      if (!world.archive!.snapshots(setting.name).some((snapshot) => snapshot.id === id)) {
+        if (lostRecord === undefined) throw new Error(`${what} is not listed`);
+        continue;
+      }
+      const root = await world.loop.until("opening a root", world.archive!.openRoot(setting.name, id));
+      await compare(content!, await world.readAll(root), setting.blockBytes, what);
+      await world.loop.until("closing a root", root.close());
+    }
+  }
+
   #of(setting: VolumeSetting): KnownSnapshot[] {
     return this.#known.filter((snapshot) => snapshot.setting === setting);
   }

@@ -92,20 +92,24 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     return false;
   };
 
+  /** What `checkpoint.json` says of the volumes, as far as this process has written it. */
+  let noted = "";
+  const newestRecords = (): Record<string, number> =>
+    Object.fromEntries(Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence] as const));
+
   const release = async (): Promise<void> => {
     const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
-    const sequences = Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence]);
-    await writeCheckpointFile(options.disk, options.stateDirectory, {
-      journalId: journal.id,
-      fromSequence,
-      volumes: Object.fromEntries(sequences) as Record<string, number>,
-    });
+    const records = newestRecords();
+    const last = { journalId: journal.id, fromSequence, volumes: records };
+    await writeCheckpointFile(options.disk, options.stateDirectory, last);
+    noted = JSON.stringify(records);
     await journal.release(fromSequence);
   };
 
   const storeAll = async (): Promise<void> => {
     const changed = [...volumes()].filter(freeze);
-    if (changed.length === 0) return;
+    // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
+    if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
     journal.rotate();
     // A root must not say that it covers records which power loss could still take away, and others after them.
     await journal.sync();

@@ -60,6 +60,10 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
   const names = new Set<string>();
   for (const roots of found.volumes.values()) {
     const newest = newestOf(roots);
+    for (const { name, reason } of roots.refused) {
+      const what = `${name} of ${blobs.description} ${reason}: restore it from a copy`;
+      report(`ref:${name}`, `${what}. If it is a snapshot of ${newest.record.volumeName}, that cannot be found`);
+    }
     const { volumeName, volumeId, blockSizeBytes, hash } = newest.record;
     if (hash !== hasher.algorithm) {
       throw new Error(`volume ${volumeName} of ${blobs.description} is hashed with ${hash}: set hash = "${hash}"`);
