@@ -33,9 +33,10 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
       ...(options.indexMemtableEntries === undefined ? {} : { memtableEntries: options.indexMemtableEntries }),
       damaged(error) {
         report("index", `${error.message}: it is built again from the packs`);
-        rebuild(index, options).catch((failure: Error) =>
-          report("index:rebuild", `the index could not be built again: ${failure.message}`),
-        );
+        // Begun at once, so that lookups wait for it.
+        index
+          .rebuild(allEntries(options))
+          .catch((failure: Error) => report("index:rebuild", `the index could not be built again: ${failure.message}`));
       },
       report,
     },
@@ -48,10 +49,10 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
   return { index, storedBytes: [...there.values()].reduce((total, bytes) => total + bytes, 0) };
 }
 
-async function rebuild(index: BlockIndex, options: StoreIndexOptions): Promise<void> {
+async function* allEntries(options: StoreIndexOptions): AsyncGenerator<PackEntries> {
   const names: string[] = [];
   for await (const { name } of options.blobs.list()) names.push(name);
-  await index.rebuild(entriesOf(names, options));
+  yield* entriesOf(names, options);
 }
 
 async function* entriesOf(

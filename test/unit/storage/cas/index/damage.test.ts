@@ -10,6 +10,7 @@ import {
   somePacks,
   streamOf,
 } from "../../../../support/index-packs.ts";
+import { openIndex } from "../../../../../src/storage/cas/index/block-index.ts";
 import { reasonOf } from "../../../../support/reason-of.ts";
 import { seededRandom } from "../../../../support/seeded-random.ts";
 
@@ -44,6 +45,31 @@ describe("damage", () => {
     const again = await openTestIndex(disk, 1000);
     expect(again.index.holds(packs[0]!.name)).toBe(true);
     expect(again.reports).toEqual([]);
+  });
+
+  test("of a page is waited out by lookups where the index is built again at once", async () => {
+    const disk = newDisk(9);
+    const packs = somePacks(2, 300);
+    const first = await openTestIndex(disk, 1000);
+    for (const pack of packs) await first.index.addPack(pack);
+    await first.index.close();
+    disk.flipBit(RUN_1, 2000, 3);
+    let rebuilds = 0;
+    const index = await openIndex(
+      { disk, directory: DIRECTORY, pause: () => Promise.resolve() },
+      {
+        memtableEntries: 1000,
+        damaged() {
+          rebuilds++;
+          void index.rebuild(streamOf(...packs));
+        },
+        report: (_, message) => expect(message).toBe(""),
+      },
+    );
+    const answers = hashesOf(packs[0]!).map((hash) => placesOf(index, hash));
+    for (const [i, answer] of answers.entries()) expect(await answer).toEqual([`0:${i}`]);
+    expect(rebuilds).toBe(1);
+    await index.close();
   });
 
   test("of a page stops merges, is reported once, and does not stop additions", async () => {
