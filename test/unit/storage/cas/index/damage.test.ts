@@ -169,6 +169,34 @@ describe("damage", () => {
     expect(reports[0]).toContain("belongs to another pack table");
   });
 
+  test("names are made durable before any is taken away: a merged run may have its own since a moment only", async () => {
+    const disk = newDisk(11);
+    const first = await openTestIndex(disk, 1000);
+    await first.index.addPack(somePacks(1, 100)[0]!);
+    await first.index.close();
+    // Another run covers it, whose name the process that was killed had no time to sync.
+    disk.rename(RUN_1, `${DIRECTORY}/run-00000001-00000002`);
+    disk.create(RUN_1);
+    const calls: string[] = [];
+    const session = disk.session();
+    const traced = {
+      ...session,
+      remove(path: string) {
+        calls.push(`remove ${path}`);
+        session.remove(path);
+      },
+      async syncDirectory(path: string) {
+        calls.push(`sync ${path}`);
+        await session.syncDirectory(path);
+      },
+    };
+    const place = { disk: traced, directory: DIRECTORY, pause: () => Promise.resolve() };
+    await openIndex(place, { damaged: () => {}, report: () => {} });
+    expect(calls.indexOf(`remove ${RUN_1}`)).toBeGreaterThan(calls.indexOf(`sync ${DIRECTORY}`));
+    expect(calls).toContain(`sync ${DIRECTORY}`);
+    expect(calls).toContain(`remove ${RUN_1}`);
+  });
+
   test("a newest run that is missing costs its packs and nothing else", async () => {
     const disk = newDisk(12);
     const packs = [randomPack(0, 300, seededRandom(1)), randomPack(1, 50, seededRandom(2))];
