@@ -155,3 +155,43 @@ export async function lookAtDamaged(client: ArchiveClient, damaged: Damage): Pro
   }
   await client.snapshots.lookAtDamaged(damaged.lostRecord, unreadable);
 }
+
+const REFUSED_JOURNAL = /where record \d+ ought to be|holds no journal|ought to be there/;
+
+/**
+ * Damages the journal of an archive whose process was killed: a bit of it, a file of it, or all of them. Opens it. True:
+ * it was refused, and is as it was before. False: it is served, having lost what it may lose: the damaged end of what no
+ * later record says was durable.
+ */
+export async function damageJournal(client: ArchiveClient): Promise<boolean> {
+  const { world } = client;
+  const { disk, random } = world;
+  const files = disk.filesUnder(`${STATE}/journal`).filter((path) => path.endsWith(".journal"));
+  const path = random.pick(files);
+  const choice = random.below(10);
+  const mends: (() => void)[] = [];
+  if (choice === 0) {
+    for (const file of files) mends.push(disk.lose(file));
+    world.count("files lost: journal, all");
+  } else if (choice < 4) {
+    mends.push(disk.lose(path));
+    world.count("files lost: journal");
+  } else {
+    const [offset, bit] = [random.below(disk.contentOf(path).length), random.below(8)];
+    disk.flipBit(path, offset, bit);
+    mends.push(() => disk.flipBit(path, offset, bit));
+    world.count("bits flipped: journal");
+  }
+  try {
+    await world.open();
+  } catch (error) {
+    if (!REFUSED_JOURNAL.test((error as Error).message)) throw error;
+    world.count("archives refused");
+    for (const mend of mends) mend();
+    return true;
+  }
+  for (const model of client.models.values()) model.distrust();
+  await client.snapshots.verifyRecovered(false);
+  await client.verifyRecovered();
+  return false;
+}

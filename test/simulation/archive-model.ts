@@ -78,6 +78,11 @@ export class VolumeModel {
     this.durable = Math.max(this.durable, position);
   }
 
+  /** The medium has lost what was durable: any prefix may be found. */
+  distrust(): void {
+    this.durable = 0;
+  }
+
   /** The new sectors are zeros. */
   grow(sectorCount: number): void {
     const larger = <T extends Uint32Array | Float64Array>(old: T, sectors: T): T => {

@@ -3,7 +3,7 @@ import { EIO, ENOSPC } from "../../ffi/libc.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { ArchiveClient } from "./archive-client.ts";
 import { ArchiveWorld, BLOBS, STATE, type Tally } from "./archive-world.ts";
-import { damage, lookAtDamaged } from "./archive-damage.ts";
+import { damage, damageJournal, lookAtDamaged } from "./archive-damage.ts";
 import type { DiskCall } from "./simulated-disk.ts";
 
 const LIVES = 6;
@@ -136,6 +136,21 @@ export class ArchiveRun {
     damaged.mend();
   }
 
+  /** Kills a process that has written, damages its journal, and looks at what comes of that. */
+  async #damageJournal(): Promise<void> {
+    const { client, world } = this;
+    await this.recover();
+    for (let step = 5 + world.random.below(30); step > 0; step--) {
+      client.act();
+      await world.loop.pass(world.random.below(12));
+    }
+    await client.settle();
+    await this.#die(false);
+    const isRefused = await damageJournal(client);
+    if (isRefused) world.disk.restart();
+    else await this.#die(false);
+  }
+
   #beginFault(): void {
     const { client, world } = this;
     const { disk, random } = world;
@@ -166,6 +181,7 @@ export class ArchiveRun {
       await this.live();
       client.allowed = { reads: false, writes: false };
       if (world.random.chance(0.15)) await this.#damageClosed();
+      else if (world.random.chance(0.15)) await this.#damageJournal();
     }
     client.allowed = { reads: false, writes: false };
     await this.recover(true);
