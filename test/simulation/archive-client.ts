@@ -236,7 +236,7 @@ export class ArchiveClient {
   async verifyRecovered(mayFail?: (setting: VolumeSetting, sector: number) => boolean): Promise<void> {
     for (const setting of this.world.settings) {
       const model = this.model(setting);
-      const found = await this.world.readAll(this.world.volume(setting));
+      const found = await this.world.readAll(this.world.volume(setting), setting.blockBytes);
       if (found.length < model.sectorCount) throw new Error(`${setting.name} has shrunk to ${found.length} sectors`);
       if (found.length > model.sectorCount) model.grow(found.length);
       setting.sectorCount = found.length;
@@ -262,7 +262,7 @@ export class ArchiveClient {
     for (const setting of this.world.settings) {
       const model = this.model(setting);
       const { open } = model;
-      const found = await this.world.readAll(this.world.volume(setting));
+      const found = await this.world.readAll(this.world.volume(setting), setting.blockBytes);
       for (let sector = 0; sector < found.length; sector++) {
         if (VolumeModel.mayBe(found[sector]!, model.now[sector]!, open, sector)) continue;
         throw new Error(`sector ${sector} of ${setting.name} is ${found[sector]}, not ${model.now[sector]}`);

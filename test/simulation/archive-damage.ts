@@ -150,7 +150,7 @@ export async function lookAtDamaged(client: ArchiveClient, damaged: Damage): Pro
     }
   };
   for (const setting of world.settings) {
-    const found = await world.readAll(world.volume(setting));
+    const found = await world.readAll(world.volume(setting), setting.blockBytes);
     await unreadable(client.model(setting).now, found, setting.blockBytes, setting.name);
   }
   await client.snapshots.lookAtDamaged(damaged.lostRecord, unreadable);

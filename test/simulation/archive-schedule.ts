@@ -6,7 +6,7 @@ import { ArchiveWorld, BLOBS, STATE, type Tally } from "./archive-world.ts";
 import { damage, damageJournal, lookAtDamaged } from "./archive-damage.ts";
 import type { DiskCall } from "./simulated-disk.ts";
 
-const LIVES = 6;
+const LIVES = 4;
 
 /** What goes wrong with the disk during a life, besides its end. */
 interface Fault {
@@ -37,13 +37,12 @@ export class ArchiveRun {
   }
 
   /** Opens the archive, whatever keeps it from that: crashes on the way, and faults that pass. */
-  async recover(isLast = false): Promise<void> {
+  async recover(isLast = false, isHard = true): Promise<void> {
     const { client, world } = this;
     const { disk, random } = world;
     for (let attempt = 0; ; attempt++) {
-      const isHard = attempt < 3;
-      if (isHard && random.chance(0.2)) disk.losePowerAfter(random.below(150));
-      if (isHard && random.chance(0.1)) this.#beginFault();
+      if (isHard && attempt < 3 && random.chance(0.2)) disk.losePowerAfter(random.below(150));
+      if (isHard && attempt < 3 && random.chance(0.1)) this.#beginFault();
       try {
         await world.open();
         disk.losePowerAfter(Number.POSITIVE_INFINITY);
@@ -69,7 +68,7 @@ export class ArchiveRun {
     const { client, world } = this;
     const { disk, loop, random } = world;
     const end = random.pick(["close", "kill", "power", "power later"]);
-    const steps = 10 + random.below(70);
+    const steps = 10 + random.below(50);
     const faultAt = random.chance(0.35) ? random.below(steps) : -1;
     for (let step = 0; step < steps && !disk.isOff; step++) {
       if (step === faultAt) this.#beginFault();
@@ -170,6 +169,39 @@ export class ArchiveRun {
 
   #endFault(): void {
     this.world.disk.fault = undefined;
+  }
+
+  /**
+   * A short life, in which power is cut or the process killed at a call of the disk: false where there are not so many
+   * calls.
+   */
+  async crashAtCall(call: number, power: boolean): Promise<boolean> {
+    const { client, world } = this;
+    const { disk, loop, random } = world;
+    await world.prepare();
+    disk.losePowerAfter(call);
+    const work = async (): Promise<void> => {
+      await world.open();
+      for (let step = 0; step < 24; step++) {
+        client.act();
+        if (step % 6 === 5) client.snapshots.act(random.pick(world.settings));
+        await loop.pass(random.below(8));
+      }
+      await client.settle();
+      await world.close();
+    };
+    const ended = await work().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (!disk.isOff) {
+      if (ended !== undefined) throw ended;
+      return false;
+    }
+    await this.#die(power);
+    await this.recover(true, false);
+    await world.close();
+    return true;
   }
 
   async run(): Promise<void> {

@@ -91,7 +91,7 @@ export class SnapshotBook {
         continue;
       }
       const root = await world.loop.until("opening a root", world.archive!.openRoot(setting.name, id));
-      await compare(content!, await world.readAll(root), setting.blockBytes, what);
+      await compare(content!, await world.readAll(root, setting.blockBytes), setting.blockBytes, what);
       await world.loop.until("closing a root", root.close());
     }
   }
@@ -230,7 +230,7 @@ export class SnapshotBook {
     const root = await world.loop.until("opening a root", world.archive!.openRoot(setting.name, id));
     onOpen();
     try {
-      const found = await world.readAll(root);
+      const found = await world.readAll(root, setting.blockBytes);
       const allocated = new Uint8Array(found.length);
       await world.loop.until(
         "finding what is not a hole",

@@ -79,7 +79,7 @@ export class ArchiveWorld {
     this.loop = new SimulatedLoop(random);
     this.disk = new SimulatedDisk(random, this.loop);
     this.disk.shutsDown = true;
-    this.disk.waitChance = random.pick([0, 0.2, 1]);
+    this.disk.waitChance = random.pick([0, 0, 0, 0.2, 1]);
     this.hasher = hashers[random.pick(["sha256", "blake3"])]!;
     this.#options = {
       compresses: random.chance(0.7),
@@ -205,31 +205,36 @@ export class ArchiveWorld {
     this.count(power ? "power cuts" : "kills");
   }
 
-  /** Everything of a disk: the version of each sector, or UNREADABLE. Throws where one is torn or in a wrong place. */
-  async readAll(storage: BlockStorage): Promise<Uint32Array> {
+  /**
+   * Everything of a disk: the version of each sector, or UNREADABLE where its block cannot be read. Throws where one is
+   * torn or in a wrong place.
+   */
+  async readAll(storage: BlockStorage, blockBytes: number): Promise<Uint32Array> {
     const found = new Uint32Array(storage.info.sectorCount);
     for (let sector = 0; sector < found.length;) {
       const count = Math.min(1 + this.random.below(READ_MOST_SECTORS), found.length - sector);
-      await this.#readInto(storage, sector, found.subarray(sector, sector + count));
+      await this.#readInto(storage, sector, found.subarray(sector, sector + count), blockBytes / SECTOR_BYTES);
       sector += count;
     }
     this.tally["sectors verified"] = (this.tally["sectors verified"] ?? 0) + found.length;
     return found;
   }
 
-  /** Reads sectors; where that fails, the halves, to learn which of them it is. */
-  async #readInto(storage: BlockStorage, sector: number, found: Uint32Array): Promise<void> {
+  /** Reads sectors; where that fails, block by block, to learn which of them it is. */
+  async #readInto(storage: BlockStorage, sector: number, found: Uint32Array, blockSectors: number): Promise<void> {
     const status = await this.#read(storage, sector, found.length);
     if (status === OK) {
       this.decode(this.#words, sector, found);
     } else if (status !== MEDIUM_ERROR) {
       throw new Error(`reading sectors from ${sector} ended with status ${status}`);
-    } else if (found.length === 1) {
-      found[0] = UNREADABLE;
+    } else if (Math.floor(sector / blockSectors) === Math.floor((sector + found.length - 1) / blockSectors)) {
+      found.fill(UNREADABLE);
     } else {
-      const half = found.length >> 1;
-      await this.#readInto(storage, sector, found.subarray(0, half));
-      await this.#readInto(storage, sector + half, found.subarray(half));
+      for (let at = 0; at < found.length;) {
+        const end = Math.min(found.length, at + blockSectors - ((sector + at) % blockSectors));
+        await this.#readInto(storage, sector + at, found.subarray(at, end), blockSectors);
+        at = end;
+      }
     }
   }
 

@@ -194,8 +194,13 @@ export class SimulatedDisk implements Disk {
       const name = normalize(path);
       this.#directory(name, `directory ${path} cannot be listed`);
       this.failIfAsked("list", name, `directory ${path} cannot be listed`);
-      const inside = [...this.#names.keys()].filter((entry) => dirname(entry) === name && entry !== name);
-      return inside.map((entry) => entry.slice(name === "/" ? 1 : name.length + 1)).toSorted();
+      const prefix = name === "/" ? "/" : `${name}/`;
+      const inside: string[] = [];
+      for (const entry of this.#names.keys()) {
+        if (!entry.startsWith(prefix) || entry === prefix || entry.includes("/", prefix.length)) continue;
+        inside.push(entry.slice(prefix.length));
+      }
+      return inside.toSorted();
     });
   }
 
