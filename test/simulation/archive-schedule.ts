@@ -23,6 +23,9 @@ const faults: readonly Fault[] = [
   { name: "refused for want of space", calls: ["create", "write"], errno: ENOSPC },
 ];
 
+/** What the tally calls them. */
+export const faultNames: readonly string[] = faults.map(({ name }) => name);
+
 export class ArchiveRun {
   readonly world: ArchiveWorld;
   readonly client: ArchiveClient;
@@ -212,8 +215,9 @@ export class ArchiveRun {
       await this.recover();
       await this.live();
       client.allowed = { reads: false, writes: false };
-      if (world.random.chance(0.15)) await this.#damageClosed();
-      else if (world.random.chance(0.15)) await this.#damageJournal();
+      const harm = world.random.below(100);
+      if (harm < 15) await this.#damageClosed();
+      else if (harm < 30) await this.#damageJournal();
     }
     client.allowed = { reads: false, writes: false };
     await this.recover(true);

@@ -216,7 +216,8 @@ export class ArchiveWorld {
       await this.#readInto(storage, sector, found.subarray(sector, sector + count), blockBytes / SECTOR_BYTES);
       sector += count;
     }
-    this.tally["sectors verified"] = (this.tally["sectors verified"] ?? 0) + found.length;
+    const blocks = Math.ceil((found.length * SECTOR_BYTES) / blockBytes);
+    this.tally["blocks verified"] = (this.tally["blocks verified"] ?? 0) + blocks;
     return found;
   }
 

@@ -1,7 +1,7 @@
 /** `npm run simulate -- [options]`: the archive's simulation, as long as one likes. */
 import { parseArgs } from "node:util";
 import { allocatedMemoryBytes } from "../../ffi/memory.ts";
-import { runArchive } from "./archive-schedule.ts";
+import { faultNames, runArchive } from "./archive-schedule.ts";
 import type { Tally } from "./archive-world.ts";
 
 const USAGE = `usage: npm run simulate -- [--seeds N] [--seed S] [--minutes M] [--json]
@@ -9,6 +9,14 @@ const USAGE = `usage: npm run simulate -- [--seeds N] [--seed S] [--minutes M] [
   --seed S     the first seed; alone, it is the only one
   --minutes M  how long to run
   --json       prints one JSON document at the end`;
+
+const isCrash = (event: string): boolean => /^(power cuts|kills|orderly ends|crashes during)/.test(event);
+const isFault = (event: string): boolean => faultNames.includes(event) || /^(bits|files|indexes) /.test(event);
+const groups: readonly (readonly [title: string, belongs: (event: string) => boolean])[] = [
+  ["ends of processes", isCrash],
+  ["faults", isFault],
+  ["everything else", (event) => !isCrash(event) && !isFault(event)],
+];
 
 const BAR_COLUMNS = 30;
 const PROGRESS_MS = 200;
@@ -93,9 +101,16 @@ async function run(plan: Plan): Promise<number> {
   if (plan.json) {
     console.log(JSON.stringify({ seeds: done, seconds, events: sorted, ...(failed && { failed }) }, undefined, 2));
   } else {
-    for (const [event, count] of Object.entries(sorted)) console.log(`${String(count).padStart(10)}  ${event}`);
+    for (const [title, belongs] of groups) {
+      console.log(`${title}:`);
+      for (const [event, count] of Object.entries(sorted)) {
+        if (belongs(event)) console.log(`${String(count).padStart(10)}  ${event}`);
+      }
+    }
     const memory = `${(allocatedMemoryBytes() / 2 ** 20).toFixed(1)} MiB still allocated`;
-    console.log(`simulate: ${done} seeds in ${seconds.toFixed(1)} s, ${memory}`);
+    console.log(
+      `simulate: ${done} seeds in ${seconds.toFixed(1)} s, ${tally["blocks verified"]} blocks verified, ${memory}`,
+    );
   }
   if (failed === undefined) return 0;
   console.error(`simulate: seed ${failed.seed} failed: ${failed.error}\n\nThe same again: ${failed.replay}`);
