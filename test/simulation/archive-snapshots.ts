@@ -6,7 +6,7 @@ import { VolumeModel } from "./archive-model.ts";
 import type { VolumeSetting } from "./archive-world.ts";
 
 const MOST_VOLUMES = 5;
-const GROWN_MOST_SECTORS = 1200;
+const GROWN_MOST_SECTORS = 700;
 
 interface KnownSnapshot {
   readonly setting: VolumeSetting;

@@ -94,7 +94,7 @@ export class ArchiveWorld {
         name: `e1.${tag}`,
         tag,
         blockBytes: random.pick([512, 1024, 4096, 4096, 4096, 16384]),
-        sectorCount: 100 + random.below(540),
+        sectorCount: 60 + random.below(340),
         sync: random.pick<SyncMode>([
           { kind: "none" },
           { kind: "none" },
