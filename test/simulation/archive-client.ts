@@ -32,7 +32,8 @@ export class ArchiveClient {
   #wrong: Error | undefined;
 
   constructor(readonly world: ArchiveWorld) {
-    for (const { name, sectorCount } of world.settings) this.models.set(name, new VolumeModel(sectorCount));
+    for (const { name, sectorCount } of world.settings)
+      this.models.set(name, new VolumeModel(sectorCount, () => world.loop.elapsedMs));
   }
 
   model({ name }: VolumeSetting): VolumeModel {

@@ -9,6 +9,8 @@ export interface Change {
   /** When it was asked for, and when it was answered, or else known to have been done, as positions of the model. */
   readonly called: number;
   accepted: number;
+  /** When that was, by the simulation's time. */
+  acceptedMs: number;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -30,7 +32,10 @@ export class VolumeModel {
   /** In the order in which they were asked for, which is that in which those that overlap take effect. */
   #changes: Change[] = [];
 
-  constructor(sectorCount: number) {
+  constructor(
+    sectorCount: number,
+    readonly elapsedMs: () => number,
+  ) {
     this.#base = new Uint32Array(sectorCount);
     this.#now = this.#base.slice();
     this.#nowCalled = new Float64Array(sectorCount);
@@ -51,7 +56,7 @@ export class VolumeModel {
 
   /** Notes that something is asked for. Until it is accepted it may have happened or not. */
   call(sector: number, count: number, version: number | Uint32Array): Change {
-    const change = { sector, count, version, called: ++this.#position, accepted: NEVER };
+    const change = { sector, count, version, called: ++this.#position, accepted: NEVER, acceptedMs: NEVER };
     this.#changes.push(change);
     return change;
   }
@@ -59,6 +64,7 @@ export class VolumeModel {
   /** What overlaps takes effect in the order of the calls, in whatever order the answers come. */
   accept(change: Change): void {
     change.accepted = ++this.#position;
+    change.acceptedMs = this.elapsedMs();
     for (let at = change.sector; at < change.sector + change.count; at++) {
       if (this.#nowCalled[at]! > change.called) continue;
       this.#now[at] = versionAt(change, at);
@@ -76,6 +82,12 @@ export class VolumeModel {
 
   makeDurable(position: number): void {
     this.durable = Math.max(this.durable, position);
+  }
+
+  /** The position of the last change that was accepted up to a time. */
+  positionAt(timeMs: number): number {
+    const accepted = this.#changes.filter(({ acceptedMs }) => acceptedMs <= timeMs).map((change) => change.accepted);
+    return Math.max(0, ...accepted);
   }
 
   /** The medium has lost what was durable: any prefix may be found. */

@@ -7,6 +7,8 @@ import { damage, damageJournal, lookAtDamaged } from "./archive-damage.ts";
 import type { DiskCall } from "./simulated-disk.ts";
 
 const LIVES = 4;
+/** Longest that a sync takes, with the one that it may have to wait for, of a few files and a directory each. */
+const SYNC_MOST_MS = 200;
 
 /** What goes wrong with the disk during a life, besides its end. */
 interface Fault {
@@ -24,7 +26,7 @@ const faults: readonly Fault[] = [
 ];
 
 /** What the tally calls them. */
-export const faultNames: readonly string[] = faults.map(({ name }) => name);
+export const faultNames: readonly string[] = [...faults.map(({ name }) => name), "disks that fill up"];
 
 export class ArchiveRun {
   readonly world: ArchiveWorld;
@@ -52,7 +54,7 @@ export class ArchiveRun {
         this.#endFault();
         if (!disk.isOff) break;
       } catch (error) {
-        const isExpected = disk.isOff || disk.fault !== undefined;
+        const isExpected = disk.isOff || disk.fault !== undefined || disk.roomBytes < Number.POSITIVE_INFINITY;
         this.#endFault();
         if (!isExpected) throw error;
         disk.losePowerAfter(Number.POSITIVE_INFINITY);
@@ -81,12 +83,24 @@ export class ArchiveRun {
       if (client.pendingCount > 20) await client.settle();
       client.check();
       if (random.chance(0.05)) await this.#look();
+      if (random.chance(0.03)) await loop.pause(400);
       if (random.chance(0.02)) this.#endFault();
     }
     const isClosed = end === "close" && !disk.isOff && (await this.#close());
     if (!isClosed) await this.#die(end !== "kill");
+    if (!isClosed && !client.allowed.writes) this.#expectIntervals();
     client.check();
     this.#endFault();
+  }
+
+  /** With a duration for `sync`, power loss loses at most what was written within it. */
+  #expectIntervals(): void {
+    const { client, world } = this;
+    for (const setting of world.settings) {
+      if (setting.sync.kind !== "interval") continue;
+      const model = client.model(setting);
+      model.makeDurable(model.positionAt(world.disk.diedMs - setting.sync.intervalMs - SYNC_MOST_MS));
+    }
   }
 
   /** Looks at snapshots, where nothing keeps it from that. */
@@ -156,11 +170,18 @@ export class ArchiveRun {
   #beginFault(): void {
     const { client, world } = this;
     const { disk, random } = world;
+    client.allowed = { reads: true, writes: true };
+    if (random.chance(0.2)) {
+      // Writes are cut short where it fills up.
+      disk.roomUnder = random.pick([STATE, BLOBS]);
+      disk.roomBytes = random.below(60_000);
+      world.count("disks that fill up");
+      return;
+    }
     const fault = random.pick(faults);
     const under = random.pick([STATE, BLOBS, "/"]);
     let skipped = random.below(20);
     let left = random.pick([1, 3, Number.POSITIVE_INFINITY]);
-    client.allowed = { reads: true, writes: true };
     disk.fault = (call, path) => {
       if (!fault.calls.includes(call) || !path.startsWith(under) || skipped-- > 0 || left <= 0) return undefined;
       left--;
@@ -171,7 +192,9 @@ export class ArchiveRun {
   }
 
   #endFault(): void {
-    this.world.disk.fault = undefined;
+    const { disk } = this.world;
+    disk.fault = undefined;
+    disk.roomBytes = Number.POSITIVE_INFINITY;
   }
 
   /**

@@ -177,7 +177,7 @@ export class SnapshotBook {
 
   #keepClone(setting: VolumeSetting, content: Uint32Array): void {
     const { models, world } = this.client;
-    const model = new VolumeModel(content.length);
+    const model = new VolumeModel(content.length, () => world.loop.elapsedMs);
     model.adopt(content);
     models.set(setting.name, model);
     world.settings.push(setting);

@@ -42,6 +42,8 @@ export class SimulatedDisk implements Disk {
   fault: ((call: DiskCall, path: string) => number | undefined) | undefined;
   /** Is told of every change of the disk and every read, in their order. */
   observe: ((call: string, data?: Uint8Array) => void) | undefined;
+  /** When the power was lost last, or the process ended, by the loop's time. */
+  diedMs = 0;
   /** Probability that a `tryRead` says that it would have to wait. */
   waitChance = 0;
   /** Calls so far. */
@@ -356,6 +358,7 @@ export class SimulatedDisk implements Disk {
   }
 
   #die(): void {
+    if (!this.#off) this.diedMs = this.loop?.elapsedMs ?? 0;
     this.#off = true;
     const abandoned = this.#running;
     this.#running = [];

@@ -38,6 +38,16 @@ export class SimulatedLoop implements EventLoop {
     return this.#nowMs;
   }
 
+  /** The time, without taking any. */
+  get elapsedMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Lets time go by, with whatever happens in it. */
+  async pause(durationMs: number): Promise<void> {
+    await this.until("a pause", new Promise<void>((resolve) => void this.after(durationMs, resolve)));
+  }
+
   turn(): Promise<void> {
     return new Promise((resolve) => void this.after(0, resolve));
   }

@@ -90,8 +90,8 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
         `checkpoint: is it the right store, is its filesystem mounted? Otherwise restore it from a copy`,
     );
   }
-  const isCovered = [...byNumber.values()].some(({ newest }) => newest.record.journalSequence > 0);
-  if (isCovered && (await disk.list(directory)).length === 0) {
+  // There is a journal before there is a volume.
+  if (byNumber.size > 0 && (await disk.list(directory)).length === 0) {
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
     throw new Error(
       `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +

@@ -15,6 +15,7 @@ import {
 } from "../../../../src/storage/block-storage.ts";
 import { openArchive, type Archive, type ArchiveVolumeOptions } from "../../../../src/storage/cas/archive.ts";
 import { realDisk } from "../../../../src/storage/cas/real-disk.ts";
+import { reasonOf } from "../../../support/reason-of.ts";
 
 const MIB = 2 ** 20;
 let directory: string;
@@ -319,6 +320,18 @@ test("a snapshot of one volume does not go back behind what a checkpoint of all 
   archive = await reopen(archive);
   expect(await read(await archive.openVolume(volumeOptions("e1.0")), 0, 8)).toEqual(times(8, 3));
   expect(await read(await archive.openVolume(volumeOptions("e1.1")), 0, 8)).toEqual(times(8, 1));
+});
+
+test("a volume without its journal is refused, though no checkpoint was made yet", async () => {
+  await write(await (await openStore()).openVolume(volumeOptions("e1.0")), 0, 8, 1);
+  const own = directory;
+  directory = await mkdtemp(join(tmpdir(), "voe-archive-"));
+  try {
+    expect(await reasonOf(openStore())).toContain("holds no journal");
+  } finally {
+    await rm(directory, { recursive: true });
+    directory = own;
+  }
 });
 
 test("old checkpoints are removed, and snapshots stay", async () => {
