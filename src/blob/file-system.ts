@@ -6,7 +6,7 @@
 import { close, closeSync, constants, open as openDescriptor, openSync, read } from "node:fs";
 import { link, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
-import { dropCached, lockFile, readCached } from "../../ffi/file.ts";
+import { dropCached, lockFile, readAhead, readCached } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
 
 export interface DirectoryEntry {
@@ -22,6 +22,8 @@ export interface ReadableFile {
   read(target: Memory, at: number, lengthBytes: number, offsetBytes: number): Promise<number>;
   /** Drops what the page cache holds of it. */
   forgetCached(): void;
+  /** Has a part of it read into the page cache, without waiting for that. */
+  willRead(offsetBytes: number, lengthBytes: number): void;
   close(): Promise<void>;
 }
 
@@ -127,5 +129,6 @@ const readableFile = (fd: number): ReadableFile => ({
       });
     }),
   forgetCached: () => dropCached(fd),
+  willRead: (offsetBytes, lengthBytes) => readAhead(fd, offsetBytes, lengthBytes),
   close: () => promisify(close)(fd),
 });

@@ -18,6 +18,8 @@ export interface OpenBlobs {
   tryRead(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): boolean;
   /** Resolves to the bytes read, fewer than asked where the blob ends. Rejects with an error of node:fs. */
   read(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): Promise<number>;
+  /** Begins to read a part of a blob into the page cache, if the blob is open. */
+  willRead(name: string, offsetBytes: number, lengthBytes: number): void;
   /** Drops what the page cache holds of a blob. Rejects with an error of node:fs. */
   forgetCached(name: string): Promise<void>;
   /** Forgets a blob that was replaced or deleted. */
@@ -115,6 +117,7 @@ export function createOpenBlobs(
         return doneBytes;
       }),
     forgetCached: (name) => withOpen(name, (file) => file.forgetCached()),
+    willRead: (name, offsetBytes, lengthBytes) => blobs.get(name)?.file?.willRead(offsetBytes, lengthBytes),
     drop,
     async close() {
       for (const name of blobs.keys()) drop(name);

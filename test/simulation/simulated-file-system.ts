@@ -108,6 +108,7 @@ export function simulatedFileSystem(
             return done;
           },
           forgetCached: () => file.forgetCached(),
+          willRead() {},
           close: () => file.close(),
         };
       }),

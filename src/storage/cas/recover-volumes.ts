@@ -87,7 +87,7 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
     const what = there === undefined ? "the volume" : `record ${sequence} of volume ${there.record.volumeName}`;
     throw new Error(
       `${blobs.description} lacks ${what} (${rootRefName({ volumeId, sequence })}), which was there at the last ` +
-        `checkpoint: is it the right store, is its filesystem mounted? Otherwise restore it from a copy`,
+        `checkpoint: is it the right store, is its filesystem mounted, or is it a copy that was made earlier?`,
     );
   }
   // There is a journal before there is a volume.
@@ -98,7 +98,7 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
         `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
     );
   }
-  const { journal } = await openJournal(
+  const { journal, recovery } = await openJournal(
     disk,
     directory,
     {
@@ -119,5 +119,13 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
       else volume.dirty.discard(record.firstSector, record.sectorCount);
     },
   );
+  if (recovery.lostCount > 0) {
+    const records = recovery.lostCount === 1 ? "a record" : `${recovery.lostCount} records`;
+    report(
+      "journal:torn",
+      `${directory}: the journal ended in ${records} that no sync had covered and that a crash has damaged; what was not ` +
+        `whole was cut off. ${recovery.recordCount} records before that are intact`,
+    );
+  }
   return { journal, volumes: [...byNumber.values()], coveredSequence: (expected?.fromSequence ?? 0) - 1 };
 }

@@ -33,19 +33,25 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
       ...(options.indexMemtableEntries === undefined ? {} : { memtableEntries: options.indexMemtableEntries }),
       damaged(error) {
         report("index", `${error.message}: it is built again from the packs`);
-        // Begun at once, so that lookups wait for it.
-        index
-          .rebuild(allEntries(options))
-          .catch((failure: Error) => report("index:rebuild", `the index could not be built again: ${failure.message}`));
+        // At once, so that lookups wait for it.
+        index.rebuild(allEntries(options)).then(
+          () => report("index:rebuilt", `the index of ${blobs.description} was built again`),
+          (failure: Error) => report("index:rebuild", `the index could not be built again: ${failure.message}`),
+        );
       },
       report,
     },
   );
   const there = new Map<string, number>();
   for await (const { name, sizeBytes } of blobs.list()) there.set(name, sizeBytes);
+  const wasEmpty = index.packNames().length === 0;
   await index.forgetPacks(index.packNames().filter((name) => !there.has(packBlobName(name))));
   const unknown = [...there.keys()].filter((name) => !index.holds(Uint8Array.fromHex(name)));
   await index.fill(entriesOf(unknown, options));
+  if (wasEmpty && unknown.length > 0) {
+    const packs = unknown.length === 1 ? "its only pack" : `its ${unknown.length} packs`;
+    report("index:built", `the index of ${blobs.description} was missing and has been built from ${packs}`);
+  }
   return { index, storedBytes: [...there.values()].reduce((total, bytes) => total + bytes, 0) };
 }
 

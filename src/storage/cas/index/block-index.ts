@@ -37,7 +37,7 @@ export interface PackEntries {
 export interface IndexOptions {
   /** Entries that are kept in memory before they become a run: 24 bytes each, twice. */
   readonly memtableEntries?: number;
-  /** The index has to be built again: `rebuild`, best at once. Called once until that is done. */
+  /** The index has to be built again: call `rebuild` at once, and lookups wait for it. Called once for each rebuild. */
   readonly damaged: (error: IndexDamaged) => void;
   /** What an operator should know; `key` names the kind of trouble, so that repetitions can be counted. */
   readonly report: (key: string, message: string) => void;
@@ -57,8 +57,8 @@ export interface BlockIndex {
   /** Sets `places` to where the block with the hash at byte `at` of `hash` may be, newest first. Never waits. */
   tryLookup(hash: Uint8Array, at: number, places: Places): LookupStatus;
   /**
-   * The same, waiting for what it takes: FOUND or ABSENT. Rejects where a fill has failed, and with IndexDamaged unless
-   * `damaged` has begun to rebuild the index before it returned.
+   * The same, waiting for what it takes, a rebuild included: FOUND or ABSENT. Rejects where a fill has failed, and with
+   * IndexDamaged where that does not lead to a rebuild.
    */
   lookup(hash: Uint8Array, at: number, places: Places): Promise<LookupStatus>;
   /** Name of a pack by the number that lookups give, 32 bytes that must not be changed. */
@@ -262,7 +262,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       await addPack(pack);
       await place.pause();
     }
-    await flush();
+    // All of it is in memory: what is not flushed is only learnt once more after the next start.
+    await flush().catch((error: Error) => options.report("index:flush", `the index was not flushed: ${error.message}`));
   };
 
   /** Does what makes the index complete, one after the other. Where that fails it stays incomplete, and lookups say why. */
@@ -310,14 +311,13 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
         const waitFor = filling;
         try {
           await lookupOnce(high, low, places);
+          if (places.count > 0) return FOUND;
+          if (waitFor === undefined && filling === undefined) return ABSENT;
         } catch (error) {
-          // Where the index is being built again the answer is worth waiting for, unless that is damaged as well.
-          if (filling === undefined || ++damageCount > 1) throw error;
-          await filling;
-          continue;
+          const isBuilt = waitFor !== undefined || filling !== undefined;
+          // What is damaged again and again is for whoever asks to know.
+          if (!(error instanceof IndexDamaged) || !isBuilt || ++damageCount > 2) throw error;
         }
-        if (places.count > 0) return FOUND;
-        if (waitFor === undefined && filling === undefined) return ABSENT;
         await (filling ?? waitFor);
       }
     },
