@@ -73,6 +73,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           compression: createCompression(),
           compresses: backend.compression === "lz4",
           nodeCacheBytes: Math.floor(cacheBytes / NODE_PART),
+          cacheBytes: cacheBytes - Math.floor(cacheBytes / NODE_PART),
           journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
           journalLimitBytes: journalBytes,
           journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / CHECKPOINT_PART),

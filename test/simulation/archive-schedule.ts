@@ -102,6 +102,8 @@ const openSimulated = async (
     compression,
     compresses: true,
     nodeCacheBytes: 1 << 20,
+    // Less than the volume has.
+    cacheBytes: 3 << 16,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 4 << 20,
     journalSegmentBytes: 64 << 10,

@@ -9,6 +9,7 @@ import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
+import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import { packedBlocks } from "./packed-blocks.ts";
@@ -48,6 +49,8 @@ export interface ArchiveOptions {
   readonly compresses: boolean;
   /** Memory for tree nodes, in bytes. */
   readonly nodeCacheBytes: number;
+  /** Memory for the content of volumes and snapshots, in bytes. */
+  readonly cacheBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
@@ -73,6 +76,8 @@ export interface ArchiveStatistics {
   readonly newBlocks: number;
   readonly knownBlocks: number;
   readonly newBytes: number;
+  /** Reads and the cache that answers them. */
+  readonly cache: CacheStatistics;
   readonly volumes: readonly VolumeStatistics[];
 }
 
@@ -133,8 +138,10 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
   const { journal, volumes } = await recoverVolumes(options);
-  const parts = { ...options, journal, blocks, reader, records };
+  const cache = new ExtentCache(options.cacheBytes);
+  const parts = { ...options, journal, blocks, reader, records, cache };
   const kept = new Map<string, KeptVolume>();
+  const roots = new Set<RootStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -271,7 +278,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       const entry = volumeNamed(name);
       if (id === undefined) await job.run();
       const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
-      return rootStorage({
+      const opened = rootStorage({
         info: {
           sectorCount: record.sectorCount,
           readOnly: true,
@@ -282,8 +289,11 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         root: Uint8Array.fromHex(record.root),
         blocks: blocks.blocksOf(record.blockSizeBytes),
         reader,
+        cache,
         report,
       });
+      roots.add(opened);
+      return { ...opened, close: () => opened.close().finally(() => roots.delete(opened)) };
     },
     async clone(name, id, cloneName) {
       const origin = findSnapshot(volumeNamed(name).snapshots, id);
@@ -309,6 +319,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
+      cache: cache.statistics(),
       volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
         name,
         sizeBytes: volume.sectorCount * SECTOR_BYTES,
@@ -324,6 +335,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
+        for (const root of roots) await attempt(root.close());
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
           await volume.close();
@@ -332,6 +344,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         await attempt(journal.close());
         await attempt(index.close());
         await attempt(blocks.close());
+        cache.close();
         if (failures.length > 0) throw failures[0];
       })();
       return closing;

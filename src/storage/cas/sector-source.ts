@@ -27,6 +27,9 @@ export interface SectorSource extends BlockSource {
   readonly journal: Journal;
 }
 
+/** Is told what could not be read. */
+export type Failed = (sector: number, count: number, status: StorageStatus) => void;
+
 /** Where the newest data of a sector is: see `DirtyBlocks.placeOf`. */
 export type PlaceOf = (sector: number) => number;
 
@@ -105,7 +108,7 @@ function copyPart(block: Memory, fromSector: number, count: number, target: Memo
 
 /**
  * Fills `target` with sectors as they are now, whatever is written meanwhile, off the event loop. Never rejects; what
- * could not be read was reported.
+ * could not be read was reported, and `failed` is told which sectors these are.
  */
 export async function readSectors(
   source: BlockSource,
@@ -114,6 +117,7 @@ export async function readSectors(
   count: number,
   target: Memory,
   at: number,
+  failed?: Failed,
 ): Promise<StorageStatus> {
   const blockSectors = source.blocks.blockBytes / SECTOR_BYTES;
   // All of them begin before anything else happens: a place of the journal, and what the tree says, hold from now on.
@@ -123,13 +127,22 @@ export async function readSectors(
     const place = placeOf(next);
     const run = runLength(placeOf, next, count - done, blockSectors);
     const to = at + done * SECTOR_BYTES;
-    if (place === ZERO) zero(target, to, run);
-    else if (place === CLEAN) parts.push(readBlock(source, next, run, target, to));
-    else parts.push(readRecord(source, place, run, target, to));
     done += run;
+    if (place === ZERO) {
+      zero(target, to, run);
+      continue;
+    }
+    const part =
+      place === CLEAN ? readBlock(source, next, run, target, to) : readRecord(source, place, run, target, to);
+    parts.push(failed === undefined ? part : part.then((status) => told(failed, next, run, status)));
   }
   const statuses = await Promise.all(parts);
   return statuses.find((status) => status !== OK) ?? OK;
+}
+
+function told(failed: Failed, sector: number, count: number, status: StorageStatus): StorageStatus {
+  if (status !== OK) failed(sector, count, status);
+  return status;
 }
 
 async function readRecord(

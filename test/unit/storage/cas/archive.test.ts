@@ -45,6 +45,7 @@ async function openStore(): Promise<Archive> {
     compression: createCompression(),
     compresses: true,
     nodeCacheBytes: MIB,
+    cacheBytes: MIB,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 16 * MIB,
     journalSegmentBytes: MIB,
