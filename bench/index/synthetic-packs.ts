@@ -28,6 +28,6 @@ export function createPackMaker(): (number: number) => PackEntries {
     for (let i = 0; i < PACK_BLOCKS; i++) writeHash(view, i * HASH_BYTES, number * PACK_BLOCKS + i);
     const name = new Uint8Array(HASH_BYTES);
     new DataView(name.buffer).setUint32(0, number);
-    return { name, hashes };
+    return { name, hashes, plainBytes: (hashes.length / 32) * 4096 };
   };
 }

@@ -90,7 +90,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   const targets = await openTargets(config.targets, config.server.stateDir, archives, report);
   const aoe = openAoe(config, args, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoe);
-  const status = statusReporter(targets, aoe, warnings);
+  const status = statusReporter(targets, archives, aoe, warnings);
 
   const reload = async (): Promise<string[]> => {
     notifyReloading();

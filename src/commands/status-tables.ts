@@ -1,7 +1,14 @@
 /** The status report as tables for a terminal. */
 import { formatBytes, formatCount, formatDuration } from "../base/human.ts";
 import { printable } from "../base/printable.ts";
-import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "../control/status.ts";
+import type {
+  ArchiveStatus,
+  ClientStatus,
+  InterfaceStatus,
+  StatusReport,
+  TargetStatus,
+  VolumeStatus,
+} from "../control/status.ts";
 import { formatTable } from "./table.ts";
 
 interface Column<Row> {
@@ -28,6 +35,9 @@ export function renderStatus(report: StatusReport, earlier?: StatusReport): read
       rates ? targetRates(earlier, seconds) : TARGET_TOTALS,
       report.targets,
     ),
+    ...(report.archives.length === 0
+      ? []
+      : ["", ...table(ARCHIVES, report.archives), "", ...table(VOLUMES, volumesOf(report))]),
     ...section("AoE is off: no interfaces.", INTERFACES, report.interfaces),
     ...section("No clients yet.", CLIENTS, report.clients),
     ...(report.warnings.length === 0 ? [] : [""]),
@@ -88,6 +98,41 @@ function targetRates(earlier: StatusReport, seconds: number): readonly Column<Ta
     count("ERRORS", ({ errors }) => formatCount(errors)),
   ];
 }
+
+const ratio = (of: number, to: number): string => (to === 0 ? "-" : `${(of / to).toFixed(2)}x`);
+
+const ARCHIVES: readonly Column<ArchiveStatus>[] = [
+  text("ARCHIVE", ({ store }) => store),
+  count("LOGICAL", ({ logicalBytes }) => formatBytes(logicalBytes)),
+  count("UNIQUE", ({ uniqueBytes }) => formatBytes(uniqueBytes)),
+  count("STORED", ({ storedBytes }) => formatBytes(storedBytes)),
+  count("DEDUP", ({ logicalBytes, uniqueBytes }) => ratio(logicalBytes, uniqueBytes)),
+  count("COMPRESSION", ({ uniqueBytes, storedBytes }) => ratio(uniqueBytes, storedBytes)),
+  count("NEW", ({ newBlocks }) => formatCount(newBlocks)),
+  count("KNOWN", ({ knownBlocks }) => formatCount(knownBlocks)),
+  count("PACKS", ({ packs }) => formatCount(packs)),
+  count(
+    "JOURNAL",
+    ({ journalBytes, journalLimitBytes }) => `${formatBytes(journalBytes)} of ${formatBytes(journalLimitBytes)}`,
+  ),
+];
+
+interface VolumeRow extends VolumeStatus {
+  readonly store: string;
+}
+
+const volumesOf = (report: StatusReport): readonly VolumeRow[] =>
+  report.archives.flatMap(({ store, volumes }) => volumes.map((volume) => ({ ...volume, store })));
+
+const VOLUMES: readonly Column<VolumeRow>[] = [
+  text("VOLUME", ({ name }) => printable(name)),
+  count("SIZE", ({ sizeBytes }) => formatBytes(sizeBytes)),
+  count("LOGICAL", ({ logicalBytes }) => formatBytes(logicalBytes)),
+  count("DIRTY BLOCKS", ({ dirtyBlocks }) => formatCount(dirtyBlocks)),
+  count("SNAPSHOTS", ({ snapshots }) => formatCount(snapshots)),
+  text("CHECKPOINT", ({ checkpointAt }) => checkpointAt),
+  text("IN", ({ store }) => store),
+];
 
 const INTERFACES: readonly Column<InterfaceStatus>[] = [
   text("INTERFACE", ({ name }) => name),

@@ -3,7 +3,7 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). Clients are only counted: a series for each MAC
  * address would let anyone on the wire, who can make up addresses, grow the monitoring without bound.
  */
-import type { InterfaceStatus, StatusReport, TargetStatus } from "./status.ts";
+import type { ArchiveStatus, InterfaceStatus, StatusReport, TargetStatus, VolumeStatus } from "./status.ts";
 
 export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -62,9 +62,34 @@ const TARGET_METRICS: readonly [name: string, help: string, value: (target: Targ
   ["voe_target_reservations", "Clients that hold the reservation.", (target) => target.reservations.length],
 ];
 
+const ARCHIVE_METRICS: readonly [name: string, help: string, value: (archive: ArchiveStatus) => number][] = [
+  ["voe_archive_logical_bytes", "Bytes of the volumes that are not holes.", (archive) => archive.logicalBytes],
+  ["voe_archive_unique_bytes", "Bytes of all blocks, each once, before compression.", (archive) => archive.uniqueBytes],
+  ["voe_archive_stored_bytes", "Bytes of the packs.", (archive) => archive.storedBytes],
+  ["voe_archive_packs", "Packs in the store.", (archive) => archive.packs],
+  ["voe_archive_blocks", "Blocks in the store, tree nodes among them.", (archive) => archive.blocks],
+  ["voe_archive_new_blocks_total", "Blocks written that the store did not have.", (archive) => archive.newBlocks],
+  ["voe_archive_known_blocks_total", "Blocks written that the store had.", (archive) => archive.knownBlocks],
+  ["voe_archive_journal_bytes", "Size of the journal.", (archive) => archive.journalBytes],
+  ["voe_archive_journal_limit_bytes", "The most that the journal may take.", (archive) => archive.journalLimitBytes],
+  ["voe_archive_index_memory_bytes", "Memory that the index takes.", (archive) => archive.indexMemoryBytes],
+  ["voe_archive_index_disk_bytes", "Disk that the index takes.", (archive) => archive.indexDiskBytes],
+];
+
+const VOLUME_METRICS: readonly [name: string, help: string, value: (volume: VolumeStatus) => number][] = [
+  ["voe_volume_logical_bytes", "Bytes of the volume that are not holes.", (volume) => volume.logicalBytes],
+  ["voe_volume_dirty_blocks", "Blocks that wait for the next checkpoint.", (volume) => volume.dirtyBlocks],
+  ["voe_volume_snapshots", "Snapshots of the volume.", (volume) => volume.snapshots],
+  [
+    "voe_volume_checkpoint_seconds",
+    "When the newest checkpoint was made, in seconds since 1970.",
+    (volume) => Date.parse(volume.checkpointAt) / 1000,
+  ],
+];
+
 /** The whole answer to `GET /metrics`. */
 export function renderMetrics(report: StatusReport): string {
-  const { version, commit, interfaces, targets } = report;
+  const { version, commit, interfaces, targets, archives } = report;
   const startSeconds = Date.parse(report.startedAt) / 1000;
   return [
     family("voe_build_info", "Version and commit of the server.", one(1, { version, commit })),
@@ -88,6 +113,22 @@ export function renderMetrics(report: StatusReport): string {
         name,
         help,
         targets.map((target) => [{ target: target.name }, value(target)]),
+      ),
+    ),
+    ...ARCHIVE_METRICS.map(([name, help, value]) =>
+      family(
+        name,
+        help,
+        archives.map((archive) => [{ store: archive.store }, value(archive)]),
+      ),
+    ),
+    ...VOLUME_METRICS.map(([name, help, value]) =>
+      family(
+        name,
+        help,
+        archives.flatMap(({ store, volumes }) =>
+          volumes.map((volume): Sample => [{ store, volume: volume.name }, value(volume)]),
+        ),
       ),
     ),
   ].join("");

@@ -12,6 +12,8 @@ export interface StatusReport {
   readonly uptimeSeconds: number;
   readonly interfaces: readonly InterfaceStatus[];
   readonly targets: readonly TargetStatus[];
+  /** The stores that the archives among the targets are kept in. */
+  readonly archives: readonly ArchiveStatus[];
   /** The clients seen most recently: the server remembers a bounded number. */
   readonly clients: readonly ClientStatus[];
   /** What the operator should know, as sentences: failed targets and interfaces without a link among them. */
@@ -72,6 +74,39 @@ export interface TargetStatus {
 interface TargetSpace {
   /** What the target takes up on its medium: less than `sizeBytes` where a file is sparse. */
   readonly allocatedBytes: number;
+}
+
+export interface ArchiveStatus {
+  /** Where the store is. */
+  readonly store: string;
+  /** Bytes of the volumes' blocks that are not holes, as of their newest checkpoints. */
+  readonly logicalBytes: number;
+  /** Bytes of all blocks that the store has, each counted once, before compression; those of snapshots too. */
+  readonly uniqueBytes: number;
+  /** Bytes of the packs that hold them. */
+  readonly storedBytes: number;
+  readonly packs: number;
+  readonly blocks: number;
+  /** Blocks that were written since the server started: new ones, and those the store had. */
+  readonly newBlocks: number;
+  readonly knownBlocks: number;
+  readonly journalBytes: number;
+  readonly journalLimitBytes: number;
+  /** Memory and disk that the index takes. */
+  readonly indexMemoryBytes: number;
+  readonly indexDiskBytes: number;
+  readonly volumes: readonly VolumeStatus[];
+}
+
+export interface VolumeStatus {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly logicalBytes: number;
+  /** Blocks that wait in the journal for the next checkpoint. */
+  readonly dirtyBlocks: number;
+  readonly snapshots: number;
+  /** When the newest checkpoint or snapshot was made: ISO 8601, UTC. */
+  readonly checkpointAt: string;
 }
 
 export interface ClientStatus {

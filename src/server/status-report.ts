@@ -1,12 +1,15 @@
 import { COMMIT, VERSION } from "../base/version.ts";
-import type { StatusReport } from "../control/status.ts";
+import type { ArchiveStatus, StatusReport } from "../control/status.ts";
 import { formatMac, readMac } from "../protocol/aoe/mac.ts";
 import type { AoeServer } from "./aoe/aoe-server.ts";
+import type { ArchiveStatistics } from "../storage/cas/archive.ts";
+import type { ArchiveSet } from "./archive-set.ts";
 import type { TargetSet } from "./target-set.ts";
 
 /** Returns what builds the status report of this process whenever it is asked for. */
 export function statusReporter(
   targets: TargetSet,
+  archives: ArchiveSet,
   aoe: AoeServer | undefined,
   warnings: readonly string[],
 ): () => StatusReport {
@@ -31,6 +34,7 @@ export function statusReporter(
         ...counters,
       })),
       targets: targetStatuses,
+      archives: archives.list().map((archive) => archiveStatus(archive.statistics())),
       clients: (aoe?.clients() ?? [])
         .map((client) => ({
           mac: formatMac(client.mac),
@@ -51,5 +55,27 @@ export function statusReporter(
           .map(({ name, reason }) => `target ${name}: ${reason}`),
       ],
     };
+  };
+}
+
+function archiveStatus(statistics: ArchiveStatistics): ArchiveStatus {
+  const { store, storedBytes, newBlocks, knownBlocks, journalBytes, journalLimitBytes, index, volumes } = statistics;
+  return {
+    store,
+    logicalBytes: volumes.reduce((total, { logicalBytes }) => total + logicalBytes, 0),
+    uniqueBytes: index.plainBytes,
+    storedBytes,
+    packs: index.packCount,
+    blocks: index.entryCount,
+    newBlocks,
+    knownBlocks,
+    journalBytes,
+    journalLimitBytes,
+    indexMemoryBytes: index.memoryBytes,
+    indexDiskBytes: index.diskBytes,
+    volumes: volumes.map(({ checkpointMs, ...volume }) => ({
+      ...volume,
+      checkpointAt: new Date(checkpointMs).toISOString(),
+    })),
   };
 }

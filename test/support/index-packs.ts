@@ -20,7 +20,7 @@ export const packName = (number: number): Uint8Array => hashOf(number, 0, 0xaa);
 export function packOf(number: number, hashes: readonly Uint8Array[]): PackEntries {
   const joined = new Uint8Array(hashes.length * 32);
   for (const [i, hash] of hashes.entries()) joined.set(hash, i * 32);
-  return { name: packName(number), hashes: joined };
+  return { name: packName(number), hashes: joined, plainBytes: hashes.length * 4096 };
 }
 
 export const randomHash = (random: SeededRandom): Uint8Array => hashOf(random.below(2 ** 32), random.below(2 ** 32));

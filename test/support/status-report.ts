@@ -1,4 +1,10 @@
-import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "../../src/control/status.ts";
+import type {
+  ArchiveStatus,
+  ClientStatus,
+  InterfaceStatus,
+  StatusReport,
+  TargetStatus,
+} from "../../src/control/status.ts";
 
 const GIB = 2 ** 30;
 
@@ -52,6 +58,32 @@ export const someClient = (over: Partial<ClientStatus> = {}): ClientStatus => ({
   ...over,
 });
 
+export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus => ({
+  store: "the directory /srv/blobs",
+  logicalBytes: 6 * GIB,
+  uniqueBytes: 3 * GIB,
+  storedBytes: 2 * GIB,
+  packs: 130,
+  blocks: 786_500,
+  newBlocks: 1200,
+  knownBlocks: 3400,
+  journalBytes: 64 * 2 ** 20,
+  journalLimitBytes: 2 * GIB,
+  indexMemoryBytes: 2_000_000,
+  indexDiskBytes: 15_000_000,
+  volumes: [
+    {
+      name: "e1.0",
+      sizeBytes: 8 * GIB,
+      logicalBytes: 6 * GIB,
+      dirtyBlocks: 17,
+      snapshots: 3,
+      checkpointAt: "2026-01-31T12:01:00.000Z",
+    },
+  ],
+  ...over,
+});
+
 /** What a server with one target, one interface and one client reports. */
 export const someReport = (over: Partial<StatusReport> = {}): StatusReport => ({
   version: "0.1.0",
@@ -61,6 +93,7 @@ export const someReport = (over: Partial<StatusReport> = {}): StatusReport => ({
   uptimeSeconds: 100,
   interfaces: [someInterface()],
   targets: [someTarget()],
+  archives: [],
   clients: [someClient()],
   warnings: [],
   ...over,

@@ -67,6 +67,13 @@ export class PackDirectory {
     return hashes;
   }
 
+  /** Bytes of all blocks before compression. */
+  plainTotalBytes(): number {
+    let total = 0;
+    for (let entry = 0; entry < this.entryCount; entry++) total += this.plainBytes(entry);
+    return total;
+  }
+
   /** Where in the pack the entry's stored bytes begin. */
   offsetBytes(entry: number): number {
     return this.#view.getUint32(entry * ENTRY_BYTES + ENTRY.offset, true);

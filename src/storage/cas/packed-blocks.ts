@@ -99,7 +99,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     const work = (async () => {
       try {
         await blobs.put(packBlobName(name), bytes);
-        await index.addPack({ name, hashes: directory.hashes() });
+        await index.addPack({ name, hashes: directory.hashes(), plainBytes: directory.plainTotalBytes() });
         counters.packBytes += bytes.length;
       } catch (error) {
         failure = error as Error;

@@ -64,7 +64,7 @@ async function* entriesOf(
           `to learn what is affected, and restore the pack from a copy`,
       );
     } else {
-      yield { name, hashes: read.directory.hashes() };
+      yield { name, hashes: read.directory.hashes(), plainBytes: read.directory.plainTotalBytes() };
     }
     progress(done + 1, names.length);
   }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { renderMetrics } from "../../../src/control/metrics.ts";
-import { someClient, someReport, someTarget } from "../../support/status-report.ts";
+import { someArchive, someClient, someReport, someTarget } from "../../support/status-report.ts";
 
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+]+)$/;
 
@@ -47,6 +47,15 @@ test("the figures are those of the report", () => {
   expect(value("voe_interface_dropped_frames_total")).toBe(7);
   expect(value("voe_start_time_seconds")).toBe(1_769_860_800);
   expect(value("voe_clients")).toBe(1);
+});
+
+test("an archive's figures are labelled with its store, and those of volumes with their names", () => {
+  const samples = parse(renderMetrics(someReport({ archives: [someArchive()] })));
+  const store = 'store="the directory /srv/blobs"';
+  expect(samples.get("voe_archive_stored_bytes")).toEqual([{ labels: store, value: 2 * 2 ** 30 }]);
+  expect(samples.get("voe_archive_known_blocks_total")).toEqual([{ labels: store, value: 3400 }]);
+  expect(samples.get("voe_volume_dirty_blocks")).toEqual([{ labels: `${store},volume="e1.0"`, value: 17 }]);
+  expect(samples.get("voe_volume_checkpoint_seconds")?.[0]?.value).toBe(1_769_860_860);
 });
 
 test("quotes, backslashes and newlines in a label are escaped", () => {

@@ -25,10 +25,13 @@ export const FOUND = 0;
 export const LATER = 1;
 export const ABSENT = 2;
 
-/** Name of a pack (32 bytes) and the hashes of its blocks, 32 bytes each, in the order of its directory. */
 export interface PackEntries {
+  /** 32 bytes. */
   readonly name: Uint8Array;
+  /** Of its blocks, 32 bytes each, in the order of its directory. */
   readonly hashes: Uint8Array;
+  /** Bytes of its blocks before compression. */
+  readonly plainBytes: number;
 }
 
 export interface IndexOptions {
@@ -43,6 +46,8 @@ export interface IndexOptions {
 export interface IndexStatus {
   readonly entryCount: number;
   readonly packCount: number;
+  /** Bytes that the blocks of all packs have before compression. */
+  readonly plainBytes: number;
   readonly runCount: number;
   readonly diskBytes: number;
   readonly memoryBytes: number;
@@ -188,10 +193,10 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     }
   };
 
-  const addPack = async ({ name, hashes }: PackEntries): Promise<void> => {
+  const addPack = async ({ name, hashes, plainBytes }: PackEntries): Promise<void> => {
     let number = packs.numberOf(name);
     if (number !== undefined && !incomplete.has(number)) return;
-    number ??= packs.add(name);
+    number ??= packs.add(name, plainBytes);
     incomplete.add(number);
     adding.add(number);
     try {
@@ -328,6 +333,7 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       return {
         entryCount: sum(runs, (run) => run.entryCount) + sum(tables, (table) => table.count),
         packCount: packs.numbers().length,
+        plainBytes: packs.plainBytes,
         runCount: runs.length,
         diskBytes: sum(runs, (run) => run.fileBytes) + packs.sizeBytes,
         memoryBytes:

@@ -20,13 +20,16 @@ import { IndexDamaged, TEMPORARY_SUFFIX } from "./run-format.ts";
 
 export const PACK_NAME_BYTES = 32;
 export const PACK_TABLE_NAME = "packs";
-const RECORD_BYTES = 40;
-/** Where the kind of a record is, and its chain: the CRC-32 of everything before that, from the start of the file. */
+const RECORD_BYTES = 48;
+/** Where the kind of a record is. */
 const KIND_AT = 32;
-const CHAIN_AT = 36;
+/** Bytes of the pack's blocks before compression. */
+const PLAIN_AT = 36;
+/** The chain of a record: the CRC-32 of everything before it, from the start of the file. */
+const CHAIN_AT = 44;
 const PACK = 1;
 const FORGOTTEN = 2;
-const HEADER = new TextEncoder().encode("voepacks\0\0\0\x01".padEnd(CHAIN_AT, "\0"));
+const HEADER = new TextEncoder().encode("voepacks\0\0\0\x02".padEnd(CHAIN_AT, "\0"));
 const HEADER_CHAIN = crc32(HEADER);
 const LOAD_RECORDS = 16_384;
 
@@ -40,10 +43,12 @@ export interface PackTable {
   /** The name of a pack, 32 bytes that must not be changed. */
   nameOf(number: number): Uint8Array;
   isForgotten(number: number): boolean;
-  /** Numbers a pack. It must not be known. */
-  add(name: Uint8Array): number;
+  /** Numbers a pack, whose blocks have so many bytes before compression. It must not be known. */
+  add(name: Uint8Array, plainBytes: number): number;
   /** Forgets a pack: its number, or undefined where none is known. */
   forget(name: Uint8Array): number | undefined;
+  /** Bytes that the blocks of the packs have before compression, those of packs that are forgotten left out. */
+  readonly plainBytes: number;
   /** Numbers of the packs that are known and not forgotten, ascending. */
   numbers(): number[];
   /** The chain of the first `count` records: two tables that agree in it agree in these records. */
@@ -62,6 +67,7 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
   let records = new Uint8Array(RECORD_BYTES * 64);
   let view = new DataView(records.buffer);
   let count = 0;
+  let plainBytes = 0;
   /** Records that are known to be durable in `file`. */
   let durableCount = 0;
   let file: WrittenFile | undefined;
@@ -80,15 +86,21 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
   const chainAt = (recordCount: number): number =>
     recordCount === 0 ? HEADER_CHAIN : view.getUint32((recordCount - 1) * RECORD_BYTES + CHAIN_AT, true);
 
+  const plainOf = (number: number): number => Number(view.getBigUint64(number * RECORD_BYTES + PLAIN_AT, true));
+
   /** Takes on the record at the end of those that count. */
   const admit = (): void => {
     const at = count * RECORD_BYTES;
     const key = keyOf(records, at);
     if (view.getUint32(at + KIND_AT, true) === PACK) {
       numbers.set(key, count);
+      plainBytes += plainOf(count);
     } else {
       const number = numbers.get(key);
-      if (number !== undefined) forgotten.add(number);
+      if (number !== undefined) {
+        forgotten.add(number);
+        plainBytes -= plainOf(number);
+      }
       numbers.delete(key);
     }
     count += 1;
@@ -99,12 +111,13 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
     return crc32(records.subarray(at, at + CHAIN_AT), chainAt(recordNumber));
   };
 
-  const append = (name: Uint8Array, kind: number): void => {
+  const append = (name: Uint8Array, kind: number, packPlainBytes: number): void => {
     if (name.length !== PACK_NAME_BYTES) throw new RangeError(`a pack's name has 32 bytes, not ${name.length}`);
     if (count >= MOST_PACKS) throw new RangeError("the index has no numbers left for packs: build it again");
     reserve(count + 1);
     records.set(name, count * RECORD_BYTES);
     view.setUint32(count * RECORD_BYTES + KIND_AT, kind, true);
+    view.setBigUint64(count * RECORD_BYTES + PLAIN_AT, BigInt(packPlainBytes), true);
     view.setUint32(count * RECORD_BYTES + CHAIN_AT, expectedChain(count), true);
     admit();
   };
@@ -193,15 +206,18 @@ export async function openPackTable(place: IndexPlace, exists: boolean): Promise
       return (count + 1) * RECORD_BYTES;
     },
     numberOf: (name) => numbers.get(keyOf(name, 0)),
+    get plainBytes() {
+      return plainBytes;
+    },
     nameOf: (number) => records.subarray(number * RECORD_BYTES, number * RECORD_BYTES + PACK_NAME_BYTES),
     isForgotten: (number) => forgotten.size > 0 && forgotten.has(number),
-    add(name) {
-      append(name, PACK);
+    add(name, packPlainBytes) {
+      append(name, PACK, packPlainBytes);
       return count - 1;
     },
     forget(name) {
       const number = numbers.get(keyOf(name, 0));
-      if (number !== undefined) append(name, FORGOTTEN);
+      if (number !== undefined) append(name, FORGOTTEN, 0);
       return number;
     },
     numbers: () => [...numbers.values()],

@@ -93,7 +93,7 @@ describe("damage", () => {
       said: "belongs to another pack table",
     },
     "a record of the pack table changed": {
-      harm: (disk) => disk.flipBit(`${DIRECTORY}/packs`, 45, 1),
+      harm: (disk) => disk.flipBit(`${DIRECTORY}/packs`, 53, 1),
       said: "belongs to another pack table",
     },
     "the head of the pack table changed": {

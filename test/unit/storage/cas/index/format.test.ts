@@ -37,7 +37,7 @@ test("a run has pages, filter, fences and footer as documented", async () => {
   expect(word(footer + 36)).toBe(crc32(run.subarray(4096 * pages, fences)));
   expect(word(footer + 40)).toBe(crc32(run.subarray(fences, footer)));
   expect([word(footer + 44), word(footer + 52)]).toEqual([2, 2]);
-  expect(word(footer + 48)).toBe(viewOf(table).getUint32(40 * 2 + 36, true));
+  expect(word(footer + 48)).toBe(viewOf(table).getUint32(48 * 2 + 44, true));
   expect(run.subarray(footer + 56, footer + 124).every((byte) => byte === 0)).toBe(true);
   expect(word(footer + 124)).toBe(crc32(run.subarray(footer, footer + 124)));
 
@@ -80,14 +80,14 @@ test("the pack table has a header and chained records as documented", async () =
   const { table } = await writtenIndex([1, 2, 3]);
   const view = viewOf(table);
   expect(textOf(table.subarray(0, 8))).toBe("voepacks");
-  expect(view.getUint32(8)).toBe(1);
-  expect(table.subarray(12, 36).every((byte) => byte === 0)).toBe(true);
-  expect(table.length).toBe(40 * 4);
+  expect(view.getUint32(8)).toBe(2);
+  expect(table.subarray(12, 44).every((byte) => byte === 0)).toBe(true);
+  expect(table.length).toBe(48 * 4);
   let chain = 0;
-  for (let at = 0; at < table.length; at += 40) {
-    chain = crc32(table.subarray(at, at + 36), chain);
-    expect(view.getUint32(at + 36, true)).toBe(chain);
+  for (let at = 0; at < table.length; at += 48) {
+    chain = crc32(table.subarray(at, at + 44), chain);
+    expect(view.getUint32(at + 44, true)).toBe(chain);
     if (at > 0)
-      expect([table.subarray(at, at + 32), view.getUint32(at + 32, true)]).toEqual([packName(at / 40 - 1), 1]);
+      expect([table.subarray(at, at + 32), view.getUint32(at + 32, true)]).toEqual([packName(at / 48 - 1), 1]);
   }
 });
