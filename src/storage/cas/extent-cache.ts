@@ -7,7 +7,7 @@
  * turn of their own, which keeps some slots free for the requests of the next one. A request that finds none free is
  * answered without the cache.
  */
-import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import { allocateLargeMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 import { EXTENT_SECTORS, MASK_WORDS } from "./sector-mask.ts";
@@ -49,6 +49,9 @@ export interface CacheStatistics extends Readonly<CacheCounters> {
   readonly usedBytes: number;
 }
 
+/** A number for an extent of a space; it may be that of another one, far away. */
+const keyOf = (space: number, extent: number): number => space * 2 ** 41 + extent;
+
 export class ExtentCache {
   /** Most extents that are held. */
   readonly capacity: number;
@@ -66,12 +69,18 @@ export class ExtentCache {
   /** Open addressing, linear probing: slot + 1, or 0 where free. */
   readonly #table: Int32Array;
   readonly #mask: number;
+  readonly #shift: number;
   readonly #chunks: Memory[] = [];
   readonly #free: number[] = [];
-  /** A slot comes in young; passes into old, where being read again takes it to kept, and else it is the next to go. */
+  /**
+   * A slot comes in young, and passes into old, where being read again takes it to kept; otherwise it goes next. One that
+   * comes back soon after that is kept at once: a loop through more than young and old hold would never be.
+   */
   readonly #young: SlotQueue;
   readonly #old: SlotQueue;
   readonly #kept: SlotQueue;
+  /** Extents that gave way not long ago, by hash, the last one at each place: they are kept when they come back. */
+  readonly #gone: Float64Array;
   readonly #reserve: number;
   /** Slots that have memory. */
   #slots = 0;
@@ -93,6 +102,8 @@ export class ExtentCache {
     this.#spaces = new Int32Array(capacity).fill(NONE);
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(capacity * 2)));
     this.#mask = this.#table.length - 1;
+    this.#shift = Math.clz32(this.#mask);
+    this.#gone = new Float64Array(2 ** Math.floor(Math.log2(capacity))).fill(NONE);
     const next = new Int32Array(capacity);
     this.#young = new SlotQueue(next);
     this.#old = new SlotQueue(next);
@@ -132,6 +143,10 @@ export class ExtentCache {
     let probe = this.#home(space, extent);
     while (this.#table[probe] !== 0) probe = (probe + 1) & this.#mask;
     this.#table[probe] = slot + 1;
+    if (this.#gone[this.#goneAt(space, extent)] === keyOf(space, extent)) {
+      this.#kept.push(slot);
+      return slot;
+    }
     this.#young.push(slot);
     if (this.#young.count > this.capacity * YOUNG_PART) {
       const grown = this.#young.shift();
@@ -185,13 +200,17 @@ export class ExtentCache {
   }
 
   #home(space: number, extent: number): number {
-    const mixed = Math.imul((extent | 0) ^ Math.imul(space, 0x85ebca6b), 0x9e3779b1);
-    return (mixed ^ (mixed >>> 15)) & this.#mask;
+    // Multiplied by the golden ratio, neighbours are spread by the upper bits, and only by them.
+    return Math.imul(extent ^ Math.imul(space, 0x85ebca6b), 0x9e3779b1) >>> this.#shift;
+  }
+
+  #goneAt(space: number, extent: number): number {
+    return Math.floor((this.#home(space, extent) * this.#gone.length) / this.#table.length);
   }
 
   #addChunk(): void {
     const count = Math.min(CHUNK_SLOTS, this.capacity - this.#slots);
-    this.#chunks.push(allocateMemory(count * EXTENT_BYTES));
+    this.#chunks.push(allocateLargeMemory(count * EXTENT_BYTES));
     this.#slots += count;
     for (let slot = this.#slots - 1; slot >= this.#slots - count; slot--) this.#free.push(slot);
   }
@@ -212,6 +231,8 @@ export class ExtentCache {
       const slot = this.#evict();
       if (slot === NONE) return;
       this.counters.evictions++;
+      const [space, extent] = [this.#spaces[slot]!, this.#extents[slot]!];
+      this.#gone[this.#goneAt(space, extent)] = keyOf(space, extent);
       this.#remove(slot);
       this.#free.push(slot);
     }

@@ -86,7 +86,7 @@ export function rootStorage({ info, root, blocks, reader, cache, report }: RootS
     },
     tryWrite: () => READ_ONLY,
     write: (_sector, _count, _source, _at, _durable, completion) => tell(completion, READ_ONLY),
-    flush: (completion) => tell(completion, OK),
+    flush: (completion) => tell(completion, closing === undefined ? OK : MEDIUM_ERROR),
     discard: (_sector, _count, completion) => tell(completion, READ_ONLY),
     onResize: () => {},
     async *allocatedRanges() {
