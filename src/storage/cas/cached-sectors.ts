@@ -107,13 +107,11 @@ export function cachedSectors(cache: ExtentCache, reader: SectorReader): CachedS
     const { slot, failures, waiting } = fill;
     const mask = slot * MASK_WORDS;
     for (const tell of waiting) tell();
-    // Otherwise the space has let go of the slot.
-    if (fills.get(extent) === fill) {
-      fills.delete(extent);
-      for (const { from, to } of failures) removeSectors(pending, mask, from, to);
-      for (let word = mask; word < mask + MASK_WORDS; word++) valid[word]! |= pending[word]!;
-      pending.fill(0, mask, mask + MASK_WORDS);
-    }
+    if (fills.get(extent) === fill) fills.delete(extent);
+    for (const { from, to } of failures) removeSectors(pending, mask, from, to);
+    // Where the space has let go of the slot, nothing is pending any more.
+    for (let word = mask; word < mask + MASK_WORDS; word++) valid[word]! |= pending[word]!;
+    pending.fill(0, mask, mask + MASK_WORDS);
     cache.unpin(slot);
     fill.end();
   };
@@ -144,32 +142,18 @@ export function cachedSectors(cache: ExtentCache, reader: SectorReader): CachedS
     return fill;
   };
 
-  /** Waits for sectors that are in the slot, or on their way into it. */
-  const join = (fill: Fill, from: number, to: number, target: Memory, at: number): Promise<StorageStatus> => {
-    const mask = fill.slot * MASK_WORDS;
-    const missing: { from: number; to: number }[] = [];
-    for (let next = from, end = from; next < to; next = end) {
-      end = endOfRun(valid, mask, next, to);
-      // What is there now may be written before the rest has come.
-      if (hasAny(valid, mask, next, next + 1)) {
-        copyOut(fill.slot, next, end, target, at + (next - from) * SECTOR_BYTES);
-      } else {
-        missing.push({ from: next, to: end });
-      }
-    }
-    return new Promise((resolve) => {
+  /**
+   * Waits for sectors that are in the slot, or on their way into it. Its memory holds them as they are now until the fill
+   * has ended, whatever is written meanwhile.
+   */
+  const join = (fill: Fill, from: number, to: number, target: Memory, at: number): Promise<StorageStatus> =>
+    new Promise((resolve) => {
       fill.waiting.push(() => {
-        let worst: StorageStatus = OK;
-        for (const run of missing) {
-          for (const failure of fill.failures) {
-            if (failure.from < run.to && run.from < failure.to) worst = failure.status;
-          }
-          copyOut(fill.slot, run.from, run.to, target, at + (run.from - from) * SECTOR_BYTES);
-        }
-        resolve(worst);
+        copyOut(fill.slot, from, to, target, at);
+        const failure = fill.failures.find((run) => run.from < to && from < run.to);
+        resolve(failure === undefined ? OK : failure.status);
       });
     });
-  };
 
   const ahead = readAhead({
     mostExtents: Math.min(AHEAD_MOST_EXTENTS, Math.floor(cache.capacity * AHEAD_PART)),
@@ -256,11 +240,6 @@ export function cachedSectors(cache: ExtentCache, reader: SectorReader): CachedS
       }
     }
     return join(fills.get(extent)!, from, to, target, at);
-  };
-
-  const forget = (): void => {
-    fills.clear();
-    cache.drop(space);
   };
 
   return {
@@ -355,10 +334,10 @@ export function cachedSectors(cache: ExtentCache, reader: SectorReader): CachedS
         if (slot !== NONE) takeOut(slot, extent);
       }
     },
-    forget,
+    forget: () => cache.drop(space),
     close() {
       ahead.close();
-      forget();
+      cache.drop(space);
     },
   };
 }
