@@ -10,7 +10,7 @@ import type { Memory } from "../../base/memory.ts";
 import { LATER, OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
 import { AHEAD, NONE, READ, REFERENCED, type ExtentCache } from "./extent-cache.ts";
 import type { Failed } from "./sector-source.ts";
-import { FETCHED, NO_ROOM, readAhead } from "./read-ahead.ts";
+import { FETCHED, NO_ROOM, readAhead } from "./streams.ts";
 import { addSectors, endOfRun, EXTENT_SECTORS, hasAll, hasAny, MASK_WORDS, removeSectors } from "./sector-mask.ts";
 
 /** How far ahead of a reader extents are fetched at most, and the part of the cache that one may take for it. */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { FETCHED, NO_ROOM, readAhead, type ReadAhead } from "../../../../src/storage/cas/read-ahead.ts";
+import { FETCHED, NO_ROOM, readAhead, type ReadAhead } from "../../../../src/storage/cas/streams.ts";
 import { EXTENT_SECTORS } from "../../../../src/storage/cas/sector-mask.ts";
 import { seededRandom, testSeed } from "../../../support/seeded-random.ts";
 
