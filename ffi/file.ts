@@ -6,6 +6,7 @@ import { iovec } from "./structs.ts";
 const RWF_NOWAIT = 8;
 const SEEK_END = 2;
 const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -17,6 +18,7 @@ const BLKROGET = 0x125e;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
 
+const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
 
 const scratch = allocateMemory(4096);
@@ -41,11 +43,22 @@ export function readAt(fd: number, address: number, lengthBytes: number, offsetB
   return read >= 0 ? read : -errno();
 }
 
+/** Where the next data of a file begins at or after an offset, or the error number negated: -ENXIO where there is none. */
+export function nextData(fd: number, offsetBytes: number): number {
+  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
+  return dataAt >= 0 ? dataAt : -errno();
+}
+
+/** Where the next hole of a file begins at or after an offset, its end being one, or the error number negated. */
+export function nextHole(fd: number, offsetBytes: number): number {
+  const holeAt = Number(libc.lseek(fd, offsetBytes, SEEK_HOLE));
+  return holeAt >= 0 ? holeAt : -errno();
+}
+
 /** Whether a range of a file has no data on the medium, so that it reads as zeros without waiting. */
 export function isHole(fd: number, offsetBytes: number, lengthBytes: number): boolean {
-  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
-  // ENXIO: no data from there to the end.
-  return dataAt < 0 ? errno() === ENXIO : dataAt >= offsetBytes + lengthBytes;
+  const dataAt = nextData(fd, offsetBytes);
+  return dataAt < 0 ? dataAt === -ENXIO : dataAt >= offsetBytes + lengthBytes;
 }
 
 /** pwrite(2): the bytes written, which may be fewer than asked, or the error number negated. */
@@ -85,6 +98,11 @@ export function writeVectors(fd: number, count: number, offsetBytes: number): nu
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */
 export function dropCached(fd: number): void {
   libc.posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/** Begins to read a part of a file into the page cache, without waiting for it. */
+export function readAhead(fd: number, offsetBytes: number, lengthBytes: number): void {
+  libc.posix_fadvise(fd, offsetBytes, lengthBytes, POSIX_FADV_WILLNEED);
 }
 
 /** Size of a file or block device in bytes as it is now, or the error number negated. About 0.1 us. */

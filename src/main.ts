@@ -4,9 +4,13 @@ import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
 import { check } from "./commands/check.ts";
 import { discoverCommand } from "./commands/discover.ts";
+import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { snapshotCommand } from "./commands/snapshot.ts";
 import { statusCommand } from "./commands/status.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import { UsageError } from "./commands/usage-error.ts";
 import { ConfigError } from "./config/config-error.ts";
 
@@ -19,6 +23,10 @@ const commands: SubCommandsDef = {
   discover: discoverCommand,
   probe: probeCommand,
   status: statusCommand,
+  verify: verifyCommand,
+  snapshot: snapshotCommand,
+  import: importCommand,
+  export: exportCommand,
 };
 
 const main = defineCommand({
@@ -41,11 +49,21 @@ async function run(argv: string[]): Promise<void> {
   if (command === undefined) {
     throw new UsageError(`there is no command "${name}": voe --help lists them`);
   }
+  const [first = ""] = rest;
+  const inner = command.subCommands as SubCommandsDef | undefined;
+  const subcommand = inner === undefined || !Object.hasOwn(inner, first) ? undefined : (inner[first] as CommandDef);
   if (rest.includes("--help") || rest.includes("-h")) {
-    printUsage(await renderUsage(command, main));
+    const parent = subcommand === undefined ? main : { meta: { name: `voe ${name}` } };
+    printUsage(await renderUsage(subcommand ?? command, parent));
     return;
   }
-  await runCommand(command, { rawArgs: rest });
+  if (inner !== undefined && subcommand === undefined) {
+    const what = first === "" ? "needs a word after it" : `has no "${first}"`;
+    throw new UsageError(
+      `voe ${name} ${what}: write one of ${Object.keys(inner).join(", ")}; voe ${name} --help says more`,
+    );
+  }
+  await runCommand(subcommand ?? command, { rawArgs: subcommand === undefined ? rest : rest.slice(1) });
 }
 
 try {

@@ -21,6 +21,15 @@ export interface Hasher {
   readonly fallbackReason: string | undefined;
   /** Writes the digest of `lengthBytes` of `source` from byte `at` into `target` from byte `targetAt`. */
   hash(source: Uint8Array, at: number, lengthBytes: number, target: Uint8Array, targetAt: number): void;
+  /** A digest of what comes in pieces, for what is too much to be hashed without others having their turn. */
+  begin(): RunningHash;
+}
+
+export interface RunningHash {
+  /** Takes the next `lengthBytes`, of `source` from byte `at`. */
+  update(source: Uint8Array, at: number, lengthBytes: number): void;
+  /** Writes the digest of everything taken to byte `targetAt`. Nothing may be taken afterwards. */
+  end(target: Uint8Array, targetAt: number): void;
 }
 
 export interface HasherOptions {
@@ -32,7 +41,7 @@ export interface HasherOptions {
 export function createHasher(algorithm: HashAlgorithm, options: HasherOptions = {}): Hasher {
   if (algorithm === "sha256") return sha256Hasher();
   if (options.portable === true) return portableHasher("it was asked for");
-  let native: NativeBlake3;
+  let native: Native;
   try {
     native = loadNative();
   } catch (error) {
@@ -43,38 +52,54 @@ export function createHasher(algorithm: HashAlgorithm, options: HasherOptions = 
   return nativeHasher(native);
 }
 
-type NativeBlake3 = (input: Uint8Array) => Uint8Array;
-
-function loadNative(): NativeBlake3 {
-  // Not an import, which would end the program where the addon is missing. Its types ask for a Buffer and take both.
-  const addon = require("@napi-rs/blake-hash") as { blake3: NativeBlake3 };
-  return addon.blake3;
+/** The addon's types ask for a Buffer, and it takes both. */
+interface Native {
+  readonly blake3: (input: Uint8Array) => Uint8Array;
+  readonly Blake3Hasher: new () => { update(input: Uint8Array): unknown; digestBuffer(): Uint8Array };
 }
+
+// Not an import, which would end the program where the addon is missing.
+const loadNative = (): Native => require("@napi-rs/blake-hash") as Native;
 
 /** 5,000 bytes fill several chunks of BLAKE3 and leave one in part. */
-function agreesWithPortable(native: NativeBlake3): boolean {
+function agreesWithPortable({ blake3, Blake3Hasher }: Native): boolean {
   const probe = new Uint8Array(5000).map((_, index) => index % 251);
-  return Buffer.compare(native(probe), portableBlake3(probe)) === 0;
+  const inPieces = new Blake3Hasher();
+  inPieces.update(probe.subarray(0, 3000));
+  inPieces.update(probe.subarray(3000));
+  const right = portableBlake3(probe);
+  return Buffer.compare(blake3(probe), right) === 0 && Buffer.compare(inPieces.digestBuffer(), right) === 0;
 }
 
-function checkRange(source: Uint8Array, at: number, lengthBytes: number, target: Uint8Array, targetAt: number): void {
+function checkSource(source: Uint8Array, at: number, lengthBytes: number): void {
   // `subarray` would clamp silently, and a digest of too little would name the wrong block.
   if (at < 0 || lengthBytes < 0 || at + lengthBytes > source.length) {
     throw new RangeError(`cannot hash ${lengthBytes} bytes at ${at} of ${source.length}`);
   }
+}
+
+function checkRange(source: Uint8Array, at: number, lengthBytes: number, target: Uint8Array, targetAt: number): void {
+  checkSource(source, at, lengthBytes);
   if (targetAt < 0 || targetAt + DIGEST_BYTES > target.length) {
     throw new RangeError(`a digest does not fit at ${targetAt} of ${target.length}`);
   }
 }
 
 /** The addon allocates its result: a Buffer for each digest is the price (1.7 us for 4 KiB, copying included). */
-const nativeHasher = (native: NativeBlake3): Hasher => ({
+const nativeHasher = ({ blake3, Blake3Hasher }: Native): Hasher => ({
   algorithm: "blake3",
   implementation: "@napi-rs/blake-hash",
   fallbackReason: undefined,
   hash(source, at, lengthBytes, target, targetAt) {
     checkRange(source, at, lengthBytes, target, targetAt);
-    target.set(native(source.subarray(at, at + lengthBytes)), targetAt);
+    target.set(blake3(source.subarray(at, at + lengthBytes)), targetAt);
+  },
+  begin() {
+    const running = new Blake3Hasher();
+    return runningHash(
+      (piece) => void running.update(piece),
+      () => running.digestBuffer(),
+    );
   },
 });
 
@@ -85,6 +110,13 @@ const portableHasher = (fallbackReason: string): Hasher => ({
   hash(source, at, lengthBytes, target, targetAt) {
     checkRange(source, at, lengthBytes, target, targetAt);
     target.set(portableBlake3(source.subarray(at, at + lengthBytes)), targetAt);
+  },
+  begin() {
+    const running = portableBlake3.create();
+    return runningHash(
+      (piece) => void running.update(piece),
+      () => running.digest(),
+    );
   },
 });
 
@@ -99,13 +131,37 @@ function sha256Hasher(): Hasher {
       Bun.SHA256.hash(source.subarray(at, at + lengthBytes), digest);
       target.set(digest, targetAt);
     },
+    begin() {
+      const running = new Bun.SHA256();
+      return runningHash(
+        (piece) => void running.update(piece),
+        () => {
+          running.digest(digest);
+          return digest;
+        },
+      );
+    },
   };
 }
+
+const runningHash = (update: (piece: Uint8Array) => void, digest: () => Uint8Array): RunningHash => ({
+  update(source, at, lengthBytes) {
+    checkSource(source, at, lengthBytes);
+    update(source.subarray(at, at + lengthBytes));
+  },
+  end: (target, targetAt) => target.set(digest(), targetAt),
+});
 
 /** Whether the 32 bytes at these two places are the same. */
 export function digestsEqual(one: Uint8Array, oneAt: number, other: Uint8Array, otherAt: number): boolean {
   for (let index = 0; index < DIGEST_BYTES; index++) {
     if (one[oneAt + index] !== other[otherAt + index]) return false;
   }
+  return true;
+}
+
+/** Whether the 32 bytes from here on are zeros, which stand for a block of zeros and are no digest. */
+export function isZeroDigest(digest: Uint8Array, at: number): boolean {
+  for (let index = at; index < at + DIGEST_BYTES; index++) if (digest[index] !== 0) return false;
   return true;
 }

@@ -57,6 +57,10 @@ export function createMemoryStore(contents: MemoryStoreContents = emptyContents(
       target.bytes.set(blob.subarray(offsetBytes, offsetBytes + lengthBytes), at);
       return true;
     },
+    async forgetCached(name, signal) {
+      signal?.throwIfAborted();
+      blobOf(name);
+    },
     async size(name, signal) {
       signal?.throwIfAborted();
       return blobOf(name).length;

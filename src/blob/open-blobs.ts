@@ -1,7 +1,7 @@
 /** The descriptors of a file store: blobs never change, so one that was opened once is kept for the next read. */
 import { close, open, read } from "node:fs";
 import { promisify } from "node:util";
-import { readCached } from "../../ffi/file.ts";
+import { dropCached, readAhead, readCached } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
 
 interface OpenBlob {
@@ -20,6 +20,10 @@ export interface OpenBlobs {
   tryRead(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): boolean;
   /** Resolves to the bytes read, fewer than asked where the blob ends. Rejects with an error of node:fs. */
   read(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): Promise<number>;
+  /** Begins to read a part of a blob into the page cache, if the blob is open. */
+  willRead(name: string, offsetBytes: number, lengthBytes: number): void;
+  /** Drops what the page cache holds of a blob. Rejects with an error of node:fs. */
+  forgetCached(name: string): Promise<void>;
   /** Forgets a blob that was replaced or deleted. */
   drop(name: string): void;
   /** Closes all; no read may be under way or follow. */
@@ -78,6 +82,20 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
     return blob;
   };
 
+  const withOpen = async <T>(name: string, work: (fd: number) => T | Promise<T>): Promise<T> => {
+    const blob = blobs.get(name) ?? openBlob(name);
+    blob.users++;
+    blob.recent = true;
+    try {
+      await blob.opening;
+      return await work(blob.fd);
+    } finally {
+      blob.users--;
+      letGo(blob);
+      closeOldest();
+    }
+  };
+
   return {
     tryRead(name, offsetBytes, lengthBytes, target, at) {
       const blob = blobs.get(name);
@@ -85,16 +103,12 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
       blob.recent = true;
       return readCached(blob.fd, target.address + at, lengthBytes, offsetBytes) === lengthBytes;
     },
-    async read(name, offsetBytes, lengthBytes, target, at) {
-      const blob = blobs.get(name) ?? openBlob(name);
-      blob.users++;
-      blob.recent = true;
-      try {
-        await blob.opening;
+    read: (name, offsetBytes, lengthBytes, target, at) =>
+      withOpen(name, async (fd) => {
         let doneBytes = 0;
         while (doneBytes < lengthBytes) {
           const bytesRead = await readSome(
-            blob.fd,
+            fd,
             target,
             at + doneBytes,
             lengthBytes - doneBytes,
@@ -104,11 +118,11 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
           doneBytes += bytesRead;
         }
         return doneBytes;
-      } finally {
-        blob.users--;
-        letGo(blob);
-        closeOldest();
-      }
+      }),
+    forgetCached: (name) => withOpen(name, (fd) => dropCached(fd)),
+    willRead(name, offsetBytes, lengthBytes) {
+      const blob = blobs.get(name);
+      if (blob !== undefined && blob.fd >= 0) readAhead(blob.fd, offsetBytes, lengthBytes);
     },
     drop,
     async close() {

@@ -1,7 +1,9 @@
 import { defineCommand } from "citty";
+import { formatAddress } from "../base/address.ts";
 import { formatCidr } from "../base/cidr.ts";
 import { formatDuration } from "../base/duration.ts";
 import { formatListenAddress } from "../base/listen-address.ts";
+import { printable } from "../base/printable.ts";
 import { formatSize } from "../base/size.ts";
 import type { BackendConfig, BlobStoreConfig, Config, NbdConfig, TargetConfig } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
@@ -23,8 +25,13 @@ const describeStore = (store: BlobStoreConfig): string => {
   }
 };
 
-const describeBackend = (backend: BackendConfig): string => {
-  if (backend.kind === "cas") return `archive, ${formatSize(backend.sizeBytes)} in ${describeStore(backend.blobStore)}`;
+const describeBackend = (backend: BackendConfig, address: string): string => {
+  if (backend.kind === "cas") {
+    const volume = backend.volume === address ? "" : `volume ${printable(backend.volume)}, `;
+    const every =
+      backend.snapshotEveryMs === undefined ? "" : `, a snapshot every ${formatDuration(backend.snapshotEveryMs)}`;
+    return `archive, ${volume}${formatSize(backend.sizeBytes)} in ${describeStore(backend.blobStore)}${every}`;
+  }
   if (backend.kind === "device") return `device ${backend.path}`;
   const size = backend.sizeBytes === undefined ? "" : `, ${formatSize(backend.sizeBytes)}`;
   return `file ${backend.path}${size}`;
@@ -32,7 +39,8 @@ const describeBackend = (backend: BackendConfig): string => {
 
 const describeTarget = ({ shelf, slot, backend, sync, readOnly }: TargetConfig): string => {
   const syncText = sync.kind === "interval" ? formatDuration(sync.intervalMs) : sync.kind;
-  return `e${shelf}.${slot}: ${describeBackend(backend)}, ${readOnly ? "read-only" : `sync ${syncText}`}`;
+  const address = formatAddress({ shelf, slot });
+  return `${address}: ${describeBackend(backend, address)}, ${readOnly ? "read-only" : `sync ${syncText}`}`;
 };
 
 const describeNbd = ({ bind, allow, tls }: NbdConfig): string => {

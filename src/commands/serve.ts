@@ -10,11 +10,20 @@ import type { Config } from "../config/config.ts";
 import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
 import { openControlServer } from "../control/control-server.ts";
+import { imageRoutes } from "../control/image-routes.ts";
+import { snapshotRoutes } from "../control/snapshot-routes.ts";
+import { verifyRoutes } from "../control/verify-routes.ts";
 import { openHttpServer } from "../control/http-server.ts";
+import { imageService, type ImageTarget } from "../server/image/image-service.ts";
 import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { archiveSet } from "../server/archive-set.ts";
+import { openExposedTargets, type ExposedTargets } from "../server/exposed-targets.ts";
+import { openSnapshotSchedule, scheduledVolumes } from "../server/snapshot-schedule.ts";
+import { snapshotService } from "../server/snapshot-service.ts";
 import { statusReporter } from "../server/status-report.ts";
 import { openTargets, type TargetSet } from "../server/target-set.ts";
+import { createTurns } from "../server/turns.ts";
+import { verificationOf } from "../server/verify-archives.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** How long requests that were taken may go on after SIGTERM. */
@@ -88,30 +97,46 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   const report = rateLimited((message) => log.warn(message));
   const archives = archiveSet(config.server, report);
   const targets = await openTargets(config.targets, config.server.stateDir, archives, report);
+  const { stateDir } = config.server;
+  const exposed = await openExposedTargets({
+    targets,
+    configured: config.targets,
+    stateDirectory: stateDir,
+    warn: (message) => log.warn(message),
+  });
   const aoe = openAoe(config, args, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoe);
-  const status = statusReporter(targets, archives, aoe, warnings);
+  const status = statusReporter(targets, archives, aoe, () => [...warnings, ...exposed.warnings]);
+  const schedule = openSnapshotSchedule({ nowMs: Date.now, setTimer, tell, report });
+  schedule.follow(scheduledVolumes(targets));
 
-  const reload = async (): Promise<string[]> => {
-    notifyReloading();
-    try {
-      return await follow(readConfig(args), config, targets);
-    } finally {
-      notifyReady("serving");
-    }
-  };
-  let reloading: Promise<unknown> = Promise.resolve();
-  const reloadInTurn = (): Promise<string[]> => {
-    const next = reloading.then(reload);
-    reloading = next.catch(() => {});
-    return next;
-  };
-  const control = await openControlServer({ path: config.server.controlSocket, report: status, reload: reloadInTurn });
+  const turns = createTurns();
+  const reload = (): Promise<string[]> =>
+    turns.do(async () => {
+      notifyReloading();
+      try {
+        return await follow(readConfig(args), config, exposed);
+      } finally {
+        schedule.follow(scheduledVolumes(targets));
+        notifyReady("serving");
+      }
+    });
+  const images = imageService({ find: (name) => imageTarget(targets, name), clients: () => status().clients });
+  const control = await openControlServer({
+    path: config.server.controlSocket,
+    report: status,
+    reload,
+    routes: [
+      snapshotRoutes(snapshotService({ targets, exposed, turns, tell })),
+      verifyRoutes(verificationOf(targets, archives)),
+      imageRoutes(images),
+    ],
+  });
   const { http: httpAddress } = config.server;
   const http = httpAddress === undefined ? undefined : openHttpServer({ ...httpAddress, report: status });
 
   process.on("SIGHUP", () => {
-    reloadInTurn().then(
+    reload().then(
       (changes) => log.info(`configuration read again: ${changes.join(", ") || "nothing has changed"}`),
       (error: unknown) => log.error(`the configuration stays as it was: ${(error as Error).message}`),
     );
@@ -126,9 +151,11 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     log.info(`${signal}: finishing what is under way`);
     notifyStopping();
     try {
-      await reloading;
+      await turns.end();
+      await schedule.close();
       await aoe?.close(DRAIN_MS);
       await http?.close();
+      await images.close();
       await control.close();
       await targets.close();
     } catch (error) {
@@ -143,6 +170,14 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   console.log(`voe ready: ${targets.list.length} target${targets.list.length === 1 ? "" : "s"}`);
   for (const line of mountLines(targets, aoe, http?.url)) console.log(line);
   notifyReady("serving");
+}
+
+/** A target as images are written to it and read from it. */
+function imageTarget(targets: TargetSet, name: string): ImageTarget | undefined {
+  const target = targets.list.find((each) => each.name === name);
+  if (target === undefined) return undefined;
+  const { state, reason } = target.status();
+  return { storage: target.aoe.storage, failure: state === "failed" ? reason : undefined, archive: target.archive };
 }
 
 /** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */
@@ -170,7 +205,7 @@ function openAoe(
 }
 
 /** Brings the running server to a new configuration, and says what has changed. */
-async function follow(next: Config, before: Config, targets: TargetSet): Promise<string[]> {
+async function follow(next: Config, before: Config, targets: ExposedTargets): Promise<string[]> {
   const restart = (["interfaces", "stateDir", "controlSocket", "cacheBytes", "journalBytes", "http"] as const).filter(
     (key) => !Bun.deepEquals(next.server[key], before.server[key]),
   );
@@ -178,6 +213,13 @@ async function follow(next: Config, before: Config, targets: TargetSet): Promise
   setLogLevel(next.server.logLevel);
   if (restart.length > 0) changes.push(`[server] ${restart.join(", ")} will be followed after a restart`);
   return changes;
+}
+
+const tell = (message: string): void => log.info(message);
+
+function setTimer(callback: () => void, afterMs: number): () => void {
+  const timer = setTimeout(callback, afterMs);
+  return () => clearTimeout(timer);
 }
 
 /** How the disks are mounted from where they can be reached. */

@@ -87,15 +87,15 @@ const readStore = (table: CasTable, stateDir: string): BlobStoreConfig | undefin
   return store && readBlobStore(store, stateDir);
 };
 
-/** [target.cas] */
-export const readCas = (table: CasTable, stateDir: string): CasBackendConfig | undefined => {
+/** [target.cas]; `address` names the volume unless the table does. */
+export const readCas = (table: CasTable, stateDir: string, address: string): CasBackendConfig | undefined => {
   const { values } = table;
   const sizeBytes = readSize(table);
   const blobStore = readStore(table, stateDir);
   if (sizeBytes === undefined || blobStore === undefined) return undefined;
   return {
     kind: "cas",
-    volume: values.volume,
+    volume: values.volume ?? address,
     blockSizeBytes: values.block_size ?? BLOCK_SIZE_DEFAULT_BYTES,
     sizeBytes,
     hash: values.hash ?? "blake3",

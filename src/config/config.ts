@@ -52,6 +52,16 @@ export interface TargetConfig {
   readonly allowMacs: readonly string[];
   readonly sync: SyncConfig;
   readonly backend: BackendConfig;
+  /** Where it is no target of the configuration: what a running server was asked to serve beside those. */
+  readonly exposed?: ExposedConfig;
+}
+
+export interface ExposedConfig {
+  /** A read-only target of the snapshot, or a disk of its own that began as it. */
+  readonly kind: "snapshot" | "clone";
+  /** The target that the snapshot is of, for people. */
+  readonly origin: string;
+  readonly snapshotId: string;
 }
 
 /** When a write is answered: once it survives power loss, or at once with a sync in the background, or with none. */
@@ -79,8 +89,8 @@ export const COMPRESSIONS = ["lz4", "none"] as const;
 
 export interface CasBackendConfig {
   readonly kind: "cas";
-  /** Name of the volume in its store; absent: the target's address. */
-  readonly volume: string | undefined;
+  /** Name of the volume in its store, 1 to 255 bytes; no two targets have the same of one store. */
+  readonly volume: string;
   /** A power of two from 512 to 65536. */
   readonly blockSizeBytes: number;
   readonly sizeBytes: number;

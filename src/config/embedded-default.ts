@@ -30,7 +30,7 @@ export const embeddedDefault = (dataDir: string): Config =>
         sync: { kind: "always" },
         backend: {
           kind: "cas",
-          volume: undefined,
+          volume: "e1.0",
           blockSizeBytes: 4096,
           sizeBytes: 8 * 2 ** 30,
           hash: "blake3",

@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
+import { formatAddress } from "../base/address.ts";
 import { parseMacAddress } from "../base/mac-address.ts";
 import type { TomlValue } from "smol-toml";
 import { asCasTable, readCas } from "./cas.ts";
+import { blobStoreKey } from "./blob-store-key.ts";
 import type { BackendConfig, SyncConfig, TargetConfig } from "./config.ts";
 import {
   asFlag,
@@ -118,6 +120,8 @@ interface ReadBackend {
   readonly config: BackendConfig | undefined;
   /** Where the path of a file or device is written. */
   readonly pathPlace?: Place;
+  /** Where the volume of an archive is written, or would be. */
+  readonly volumePlace?: Place;
 }
 
 const readBackend = (table: TargetTable, stateDir: string): ReadBackend => {
@@ -128,7 +132,12 @@ const readBackend = (table: TargetTable, stateDir: string): ReadBackend => {
   if (isWrong(table, kind)) return { config: undefined };
   if (kind === "cas") {
     const cas = requireKey(table, "cas", "write a table [target.cas] with size and blob_store");
-    return { config: cas && readCas(cas, stateDir) };
+    if (cas === undefined) return { config: undefined };
+    const { shelf = 0, slot = 0 } = values;
+    return {
+      config: readCas(cas, stateDir, formatAddress({ shelf, slot })),
+      volumePlace: cas.has("volume") ? inside(cas.place, "volume") : cas.place,
+    };
   }
   const pathTable = tableWith("path", table, values[kind]);
   const path = requireKey(pathTable, "path", `write the path of the ${kind} to serve`);
@@ -145,6 +154,7 @@ const readBackend = (table: TargetTable, stateDir: string): ReadBackend => {
 interface Taken {
   readonly addresses: Map<string, Place>;
   readonly paths: Map<string, Place>;
+  readonly volumes: Map<string, Place>;
 }
 
 /** The place that has this already, or undefined, and then it is taken. */
@@ -170,7 +180,7 @@ const readTarget = (value: TomlValue, place: Place, stateDir: string, taken: Tak
       );
     }
   }
-  const { config, pathPlace } = backend;
+  const { config, pathPlace, volumePlace } = backend;
   if (config !== undefined && config.kind !== "cas" && pathPlace !== undefined) {
     const first = take(taken.paths, resolve(config.path), pathPlace);
     if (first !== undefined) {
@@ -181,6 +191,16 @@ const readTarget = (value: TomlValue, place: Place, stateDir: string, taken: Tak
     }
   }
   if (shelf === undefined || slot === undefined || config === undefined) return undefined;
+  if (config.kind === "cas" && volumePlace !== undefined) {
+    const first = take(taken.volumes, `${blobStoreKey(config.blobStore)} ${config.volume}`, volumePlace);
+    if (first !== undefined) {
+      fail(
+        volumePlace,
+        `the volume ${quote(config.volume)} of this store is that of the target in line ${lineAt(first)} too; two ` +
+          `targets would overwrite each other: write another volume for one`,
+      );
+    }
+  }
   const { values } = table;
   return {
     shelf,
@@ -200,7 +220,7 @@ export const readTargets = (value: TomlValue | undefined, place: Place, stateDir
   } else if (!Array.isArray(value)) {
     failType(place, value, "[[target]] with two brackets, once for every disk");
   } else {
-    const taken: Taken = { addresses: new Map(), paths: new Map() };
+    const taken: Taken = { addresses: new Map(), paths: new Map(), volumes: new Map() };
     return value
       .map((element, index) => readTarget(element, inside(place, index), stateDir, taken))
       .filter((target) => target !== undefined);

@@ -13,7 +13,45 @@ export function controlPaths(asked: string | undefined, environment: NodeJS.Proc
 }
 
 /** The status report of the first server that answers. Rejects with what was tried and what can be done. */
-export async function fetchStatus(paths: readonly string[]): Promise<StatusReport> {
+export const fetchStatus = (paths: readonly string[]): Promise<StatusReport> => firstAnswer(paths, askStatus);
+
+/** The socket of the first server that answers. Rejects as `fetchStatus`. */
+export const findServer = (paths: readonly string[]): Promise<string> =>
+  firstAnswer(paths, async (path) => {
+    await askStatus(path);
+    return path;
+  });
+
+/**
+ * The answer of the first server that there is to a request, for example `/targets/e1.0/snapshots`, however long that
+ * takes. Rejects with what was tried where there is none, and with the reason where it refuses.
+ */
+export async function request(paths: readonly string[], where: string, init: RequestInit = {}): Promise<Response> {
+  const response = await firstAnswer(paths, async (path) => {
+    try {
+      return await fetch(`http://voe${where}`, { ...init, unix: path, timeout: false } as BunFetchRequestInit);
+    } catch (error) {
+      if (isAbsent(error)) throw error;
+      // It may have been done, so nobody else is asked.
+      return new Error(`${path}: the server did not answer to the end: ${reasonOf(error, path)}`, { cause: error });
+    }
+  });
+  if (response instanceof Error) throw response;
+  if (response.ok) return response;
+  const text = await response.text();
+  throw new Error(reasonIn(text) ?? `the server answered ${response.status}: ${text.slice(0, 200)}`);
+}
+
+function reasonIn(text: string): string | undefined {
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    return typeof error === "string" ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function firstAnswer<T>(paths: readonly string[], ask: (path: string) => Promise<T>): Promise<T> {
   const failures: string[] = [];
   for (const path of paths) {
     try {
@@ -28,7 +66,11 @@ export async function fetchStatus(paths: readonly string[]): Promise<StatusRepor
   );
 }
 
-async function ask(path: string): Promise<StatusReport> {
+/** Whether nobody was there to be asked. */
+const isAbsent = (error: unknown): boolean =>
+  ["ENOENT", "ECONNREFUSED", "EACCES", "EPERM"].includes((error as { code?: string }).code ?? "");
+
+async function askStatus(path: string): Promise<StatusReport> {
   const response = await fetch("http://voe/status", { unix: path, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
   if (!response.ok) throw new Error(`it answered ${response.status}: ${(await response.text()).slice(0, 200)}`);
   const report = (await response.json()) as StatusReport;

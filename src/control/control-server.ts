@@ -4,38 +4,73 @@ import { dirname } from "node:path";
 import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
 import type { StatusReport } from "./status.ts";
 
+/**
+ * Answers requests of its own, undefined being "not mine". `closing` is aborted when the server is being closed: an
+ * answer that goes on for long must end then.
+ */
+export type ControlRoute = (request: Request, url: URL, closing: AbortSignal) => Promise<Response> | undefined;
+
 export interface ControlServerOptions {
   /** Where the socket is made, with its directory where that is absent. */
   readonly path: string;
   readonly report: () => StatusReport;
   /** Reads the configuration again and says what has changed, a sentence each; rejects when it is wrong. */
   readonly reload: () => Promise<readonly string[]>;
+  /** What is served beside status and reload. */
+  readonly routes?: readonly ControlRoute[];
 }
 
+/** How long a client has to take its answer when the server is being closed. */
+const SEND_MS = 1000;
+
 export interface ControlServer {
-  /** Answers what has been asked, then removes the socket. */
+  /** Answers what has been asked, cutting off answers that go on for long, then removes the socket. */
   close(): Promise<void>;
 }
 
 /**
- * Serves `GET /status`, `/metrics`, `/version` and `POST /reload` over HTTP on a unix socket, for the user of this
- * process and root. Rejects when another server lives on the path, or when it cannot be used.
+ * Serves `GET /status`, `/metrics`, `/version`, `POST /reload` and further routes over HTTP on a unix socket, for the
+ * user of this process and root. Rejects when another server lives on the path, or when it cannot be used.
  */
 export async function openControlServer(options: ControlServerOptions): Promise<ControlServer> {
   const { path } = options;
   await clearPath(path);
-  const server = listen(options);
-  return { close: () => server.stop() };
+  const closing = new AbortController();
+  const answering = new Set<Promise<Response>>();
+  const server = listen(path, async (request) => {
+    const answered = answer(request, options, closing.signal);
+    answering.add(answered);
+    try {
+      return await answered;
+    } finally {
+      answering.delete(answered);
+    }
+  });
+  return {
+    async close() {
+      closing.abort();
+      const stopped = server.stop();
+      await Promise.allSettled(answering);
+      // A client that takes nothing, such as a pager, must not keep the server from ending.
+      const timer = setTimeout(() => void server.stop(true), SEND_MS);
+      await stopped;
+      clearTimeout(timer);
+    },
+  };
 }
 
-function listen(options: ControlServerOptions): Bun.Server<undefined> {
-  const { path } = options;
+function listen(path: string, fetch: (request: Request) => Promise<Response>): Bun.Server<undefined> {
   // The mode has to be right from the first moment, not from a chmod later on.
   const umask = process.umask(0o177);
   try {
     const server = Bun.serve({
       unix: path,
-      fetch: (request) => answer(request, options),
+      // A snapshot may take minutes. Bun honours this for unix sockets, which its types do not know; what is said per
+      // request, by `timeout`, it does not honour there.
+      idleTimeout: 0 as never,
+      // An image that is imported has no bound, and is not kept.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      fetch,
       error: (error) => Response.json({ error: error.message }, { status: 500 }),
     });
     chmodSync(path, 0o600);
@@ -49,8 +84,9 @@ function listen(options: ControlServerOptions): Bun.Server<undefined> {
 
 const HINT = "Set control_socket to a path in a directory that this user may write.";
 
-async function answer(request: Request, options: ControlServerOptions): Promise<Response> {
-  const { pathname } = new URL(request.url);
+async function answer(request: Request, options: ControlServerOptions, closing: AbortSignal): Promise<Response> {
+  const url = new URL(request.url);
+  const { pathname } = url;
   switch (`${request.method} ${pathname}`) {
     case "GET /status":
       return Response.json(options.report());
@@ -67,6 +103,10 @@ async function answer(request: Request, options: ControlServerOptions): Promise<
         return Response.json({ error: reasonOf(error) }, { status: 422 });
       }
     default:
+      for (const route of options.routes ?? []) {
+        const answered = route(request, url, closing);
+        if (answered !== undefined) return answered;
+      }
       return Response.json({ error: `no such request: ${request.method} ${pathname}` }, { status: 404 });
   }
 }

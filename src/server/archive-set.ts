@@ -1,21 +1,25 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
-import { resolve } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import type { BlobStore } from "../blob/blob-store.ts";
 import { openFileStore } from "../blob/file-store.ts";
+import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
+import { PACK_TARGET_BYTES } from "../storage/cas/pack-format.ts";
+import type { PackRunner } from "../storage/cas/pack-runner.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
+import { workerRunner } from "../storage/cas/worker-runner.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
 
 /** The part of the journal at which a checkpoint begins, while writes go on. */
 const CHECKPOINT_PART = 8;
 const SEGMENT_BYTES = 64 * 2 ** 20;
-/** The part of the cache that tree nodes have. */
+/** The parts of the cache that tree nodes have, and directories of packs. */
 const NODE_PART = 8;
+const DIRECTORY_PART = 4;
 const PROGRESS_EVERY_MS = 2000;
 
 export interface ArchiveSet {
@@ -38,12 +42,6 @@ interface OpenArchive {
 
 type Settings = Pick<ServerConfig, "stateDir" | "cacheBytes" | "journalBytes">;
 
-/** A text that is the same for configurations of the same store. */
-function locationOf(store: BlobStoreConfig): string {
-  if (store.type === "file") return `file:${resolve(store.path)}`;
-  throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
-}
-
 function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
   if (store.type === "file") return openFileStore(store.path, { create });
   throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
@@ -55,25 +53,35 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
 
   const openOne = async (location: string, backend: CasBackendConfig): Promise<OpenArchive> => {
     const { stateDir, cacheBytes, journalBytes } = settings;
+    const directoryCacheBytes = Math.floor(cacheBytes / DIRECTORY_PART);
+    const nodeCacheBytes = Math.floor(cacheBytes / NODE_PART);
     const blobs = await openBlobs(backend.blobStore, knownStoreAt(stateDir, location) === undefined);
     try {
       const state = await openArchiveState(stateDir, location, blobs, () =>
         crypto.getRandomValues(new Uint8Array(16)).toHex(),
       );
+      let packRunner: PackRunner | undefined;
       try {
         const hasher = createHasher(backend.hash);
         if (hasher.fallbackReason !== undefined) {
           report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
         }
+        const compression = createCompression();
+        const compresses = backend.compression === "lz4";
+        const jobs = { hasher, compression: compresses ? compression : undefined, packBytes: PACK_TARGET_BYTES };
+        packRunner = workerRunner({ ...jobs, report });
         const archive = await openArchive({
           disk: realDisk,
           stateDirectory: state.directory,
           blobs,
           hasher,
-          compression: createCompression(),
-          compresses: backend.compression === "lz4",
-          nodeCacheBytes: Math.floor(cacheBytes / NODE_PART),
-          cacheBytes: cacheBytes - Math.floor(cacheBytes / NODE_PART),
+          compression,
+          compresses,
+          packBytes: PACK_TARGET_BYTES,
+          packRunner,
+          directoryCacheBytes,
+          nodeCacheBytes,
+          cacheBytes: cacheBytes - directoryCacheBytes - nodeCacheBytes,
           journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
           journalLimitBytes: journalBytes,
           journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / CHECKPOINT_PART),
@@ -97,6 +105,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           },
         };
       } catch (error) {
+        await packRunner?.close();
         state.unlock();
         throw error;
       }
@@ -116,7 +125,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
   return {
     open: (backend) =>
       inTurn(async () => {
-        const location = locationOf(backend.blobStore);
+        const location = blobStoreKey(backend.blobStore);
         let open = archives.get(location);
         if (open === undefined) {
           open = await openOne(location, backend);
@@ -133,7 +142,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
         return open.archive;
       }),
     release(backend) {
-      const open = archives.get(locationOf(backend.blobStore));
+      const open = archives.get(blobStoreKey(backend.blobStore));
       if (open !== undefined) open.users--;
     },
     list: () => Array.from(archives.values(), ({ archive }) => archive),

@@ -1,7 +1,7 @@
 /** A target of the configuration, opened: its storage, and its face on AoE. */
 import { formatAddress } from "../base/address.ts";
 import { formatDuration } from "../base/duration.ts";
-import type { CasBackendConfig, SyncConfig, TargetConfig } from "../config/config.ts";
+import type { CasBackendConfig, ExposedConfig, SyncConfig, TargetConfig } from "../config/config.ts";
 import type { TargetStatus } from "../control/status.ts";
 import { formatMac, parseMac } from "../protocol/aoe/mac.ts";
 import { AoeTarget } from "../protocol/aoe/target.ts";
@@ -11,6 +11,7 @@ import { directStorage } from "../storage/file/direct-storage.ts";
 import { fileStorage, type FileStorage } from "../storage/file/file-storage.ts";
 import { openDevice, openFile } from "../storage/file/medium.ts";
 import { openStateStore } from "./aoe/state-store.ts";
+import { exposedDirectory } from "./exposed-file.ts";
 import type { ArchiveSet } from "./archive-set.ts";
 
 export type Report = (key: string, message: string) => void;
@@ -79,7 +80,9 @@ export function serveBackend(
 ): ServedTarget {
   const name = formatAddress(config);
   const maskFloor = config.allowMacs.map((mac) => parseMac(mac)!);
-  const state = openStateStore(stateDirectory, name, config.configString, maskFloor, report);
+  // What initiators set about an exposed target goes with it, and is never that of a configured one of its address.
+  const directory = config.exposed === undefined ? stateDirectory : exposedDirectory(stateDirectory);
+  const state = openStateStore(directory, name, config.configString, maskFloor, report);
   const { storage, path } = backend;
   const aoe = new AoeTarget(config.shelf, config.slot, storage, state.initial, maskFloor, (next) => state.save(next));
   let current = config;
@@ -155,8 +158,14 @@ async function openArchiveBackend(
   archives: ArchiveSet,
 ): Promise<Backend> {
   const archive = await archives.open(backend);
-  const volume = backend.volume ?? formatAddress(config);
+  const { volume } = backend;
   try {
+    if (config.exposed?.kind === "snapshot")
+      return await openSnapshotBackend(config.exposed, backend, archive, archives);
+    // A clone that is not there must not be taken for a new, empty volume.
+    if (config.exposed !== undefined && !archive.volumes.includes(volume)) {
+      throw new Error(`${archive.description} has no volume ${volume}: restore the store from a copy that has it`);
+    }
     const disk = await archive.openVolume({
       name: volume,
       blockBytes: backend.blockSizeBytes,
@@ -178,4 +187,25 @@ async function openArchiveBackend(
     archives.release(backend);
     throw error;
   }
+}
+
+async function openSnapshotBackend(
+  { snapshotId }: ExposedConfig,
+  backend: CasBackendConfig,
+  archive: Archive,
+  archives: ArchiveSet,
+): Promise<Backend> {
+  const { volume } = backend;
+  const storage = await archive.openRoot(volume, snapshotId);
+  const { logicalBytes } = archive.snapshots(volume).find(({ id }) => id === snapshotId)!;
+  return {
+    kind: backend.kind,
+    path: `${archive.description}, ${volume} as of snapshot ${snapshotId}`,
+    storage,
+    failure: () => undefined,
+    allocatedBytes: () => logicalBytes,
+    grow: () => Promise.resolve(),
+    close: () => storage.close().finally(() => archives.release(backend)),
+    archive: { archive, volume },
+  };
 }

@@ -11,7 +11,7 @@ export function statusReporter(
   targets: TargetSet,
   archives: ArchiveSet,
   aoe: AoeServer | undefined,
-  warnings: readonly string[],
+  warnings: () => readonly string[],
 ): () => StatusReport {
   const startedMs = performance.now();
   const startedAt = new Date().toISOString();
@@ -47,7 +47,7 @@ export function statusReporter(
         }))
         .toSorted((a, b) => a.lastSeenSecondsAgo - b.lastSeenSecondsAgo),
       warnings: [
-        ...warnings,
+        ...warnings(),
         ...interfaces.filter(({ info }) => info === undefined).map(({ name }) => `interface ${name} does not exist`),
         ...interfaces.filter(({ info }) => info?.running === false).map(({ name }) => `interface ${name} has no link`),
         ...targetStatuses

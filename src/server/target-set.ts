@@ -16,6 +16,10 @@ export interface TargetSet {
    * as they were, and it rejects. Returns what has changed, a sentence each.
    */
   follow(configs: readonly TargetConfig[]): Promise<string[]>;
+  /** Opens one more. Rejects where it cannot be served. */
+  add(config: TargetConfig): Promise<void>;
+  /** Closes one of them, for clients as `follow` does. */
+  remove(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -109,6 +113,11 @@ export async function openTargets(
         said.push(`${target.name} grew`);
       }
       return said;
+    },
+    add: (config) => exchange([], [config]),
+    async remove(name) {
+      const target = served.get(name);
+      if (target !== undefined) await exchange([target], []);
     },
     async close() {
       const failures: unknown[] = [];

@@ -77,6 +77,27 @@ export function diskContract(name: string, open: () => { disk: Disk; directory: 
     await file.close();
   });
 
+  test(`${name}: prepare makes a range part of the file, and leaves in it what it held or zeros`, async () => {
+    const { disk, directory } = open();
+    const file = disk.create(`${directory}/a`);
+    file.write(filled(5000, 1), 0, 5000, 0);
+    const before = memory.bytes.slice(0, 5000);
+    for (const [from, end] of [
+      [100, 5000],
+      [4096, 4200],
+      [5000, 9000],
+    ] as const) {
+      file.prepare(from, end - from);
+      const done = await file.read(target, 0, target.lengthBytes, 0);
+      expect(done).toBe(Math.max(5000, end));
+      expect(target.bytes.subarray(0, 100)).toEqual(before.subarray(0, 100));
+      const kept = (byte: number, at: number): boolean => byte === 0 || byte === before[100 + at];
+      expect(target.bytes.subarray(100, 5000).every(kept)).toBe(true);
+      expect(target.bytes.subarray(5000, done).every((byte) => byte === 0)).toBe(true);
+    }
+    await file.close();
+  });
+
   test(`${name}: tryRead gives all that was asked for, or says that read has to tell`, async () => {
     const { disk, directory } = open();
     const file = disk.create(`${directory}/a`);

@@ -66,6 +66,24 @@ describe("npm run bench", () => {
     expect(complaints).toContain('--entries takes a number from 1 to 2147483648, not "many"');
   });
 
+  test("measures the journal beside plain writes, and leaves nothing behind", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+    try {
+      const output = join(directory, "table.json");
+      const options = ["--mib", "32", "--rounds", "1", "--directory", directory, "--json", "--output", output];
+      const { exitCode, complaints } = await bench("journal", ...options);
+      if (exitCode !== 0) throw new Error(complaints);
+      const { rows } = JSON.parse(readFileSync(output, "utf8")) as { rows: { append: Record<string, number> }[] };
+      expect(rows).toHaveLength(6);
+      for (const { append } of rows) {
+        for (const name of ["lengthening", "overwriting", "fresh", "recycled"]) expect(append[name]).toBeGreaterThan(0);
+      }
+      expect(readdirSync(directory)).toEqual(["table.json"]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 60_000);
+
   test.skipIf(missing !== undefined)(
     titleUnless(missing, "measures voe, vblade and the floor, and leaves nothing behind"),
     async () => {

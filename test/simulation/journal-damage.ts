@@ -3,7 +3,13 @@
  * say of it is worked out from the bytes as they were before: a witness that what is damaged was durable makes it
  * corruption; without one it is the tail, and everything before it is found.
  */
-import { segmentHeader, parseSegmentName, recordHeader, padded, getU64 } from "../../src/storage/cas/journal-format.ts";
+import {
+  segmentHeader,
+  parseSegmentName,
+  recordBytes,
+  recordHeader,
+  getU64,
+} from "../../src/storage/cas/journal-format.ts";
 import { JournalCorruption } from "../../src/storage/cas/journal-corruption.ts";
 import { payloadOffsetOf } from "../../src/storage/cas/journal-segment.ts";
 import { openJournal } from "../../src/storage/cas/open-journal.ts";
@@ -31,8 +37,11 @@ export async function runDamage(seed: number, tally: Tally): Promise<void> {
   const files = await segmentFiles(run);
   const placed = placeRecords(run, files);
   const hit = run.random.pick(files);
-  const content = run.disk.contentOf(hit.path);
-  const offset = run.random.chance(0.2) ? run.random.below(segmentHeader.bytes) : run.random.below(content.length);
+  const usedBytes = Math.max(segmentHeader.bytes, ...placed.filter(({ path }) => path === hit.path).map(endOf));
+  const spot = run.random.below(10);
+  const offset = run.random.below(
+    spot < 2 ? segmentHeader.bytes : spot < 9 ? usedBytes : run.disk.contentOf(hit.path).length,
+  );
   // What the last checkpoint covers is not even looked at, where a later segment is the first that is needed.
   const covered = files.some(
     ({ firstSequence, previousEnd }) =>
@@ -74,7 +83,7 @@ export async function runDamage(seed: number, tally: Tally): Promise<void> {
 
 async function segmentFiles(run: JournalRun) {
   const names = await run.disk.list(DIRECTORY);
-  return names.map((name) => {
+  return names.filter(isSegment).map((name) => {
     const path = `${DIRECTORY}/${name}`;
     const view = new DataView(run.disk.contentOf(path).buffer);
     return {
@@ -101,6 +110,10 @@ function placeRecords(run: JournalRun, files: Awaited<ReturnType<typeof segmentF
   });
 }
 
+const endOf = ({ offsetBytes, record }: Placed): number => offsetBytes + recordBytes(record.payload.length);
+
+const isSegment = (name: string): boolean => parseSegmentName(name) !== undefined;
+
 /** Sequence number of the first record that a flip at this place damages, or undefined where it harms nothing. */
 function firstDamaged(
   hit: { path: string; firstSequence: number },
@@ -111,13 +124,9 @@ function firstDamaged(
     const before = placed.findLast(({ record }) => record.sequence < hit.firstSequence);
     return before === undefined ? hit.firstSequence : before.record.sequence + 1;
   }
-  const owner = placed.find(
-    ({ path, offsetBytes, record }) =>
-      path === hit.path &&
-      offset >= offsetBytes &&
-      offset < offsetBytes + recordHeader.bytes + padded(record.payload.length),
-  );
-  if (owner === undefined) throw new Error(`byte ${offset} of ${hit.path} belongs to nothing`);
+  const owner = placed.find((one) => one.path === hit.path && offset >= one.offsetBytes && offset < endOf(one));
+  // Beyond the last record there are zeros, and what the file was used for before.
+  if (owner === undefined) return undefined;
   const inPadding = offset >= owner.offsetBytes + recordHeader.bytes + owner.record.payload.length;
   return inPadding ? undefined : owner.record.sequence;
 }

@@ -5,9 +5,11 @@
  */
 import { EIO, SystemError } from "../../ffi/libc.ts";
 import { allocateMemory } from "../../ffi/memory.ts";
+import type { Memory } from "../../src/base/memory.ts";
 import { LATER, MEDIUM_ERROR, NO_SPACE, OK } from "../../src/storage/block-storage.ts";
 import { DISCARD, MARKER, WRITE } from "../../src/storage/cas/journal-format.ts";
 import { FULL, type Journal } from "../../src/storage/cas/journal.ts";
+import type { Disk } from "../../src/storage/cas/disk.ts";
 import { openJournal, type OpenOptions } from "../../src/storage/cas/open-journal.ts";
 import { RecordBatch } from "../../src/storage/cas/record-batch.ts";
 import { type SeededRandom, seededRandom } from "../support/seeded-random.ts";
@@ -19,7 +21,6 @@ const SOURCE_BYTES = 64 * 1024;
 const SECTOR_BYTES = 512;
 
 const source = allocateMemory(SOURCE_BYTES);
-const target = allocateMemory(SOURCE_BYTES);
 const batch = new RecordBatch();
 
 /** How often what happened, over all runs: a simulation that meets no faults proves nothing. */
@@ -38,6 +39,7 @@ export class JournalRun {
   readonly #limitBytes: number;
   /** Whether a sync failed in this life: then what is in the page cache is no proof. */
   #syncFailed = false;
+  readonly #targets: Memory[] = [];
   #pending: Promise<void>[] = [];
   #failures: unknown[] = [];
 
@@ -76,12 +78,15 @@ export class JournalRun {
       const found: ModelRecord[] = [];
       if (attempt < 5 && this.random.chance(0.5)) this.disk.losePowerAfter(this.random.below(30));
       if (attempt < 3 && this.random.chance(0.1)) this.disk.failingSyncs = 1;
+      if (attempt < 3 && this.random.chance(0.1)) this.disk.failingWrites = 1;
+      const { failedWriteCount } = this.disk;
       try {
-        const { journal } = await openJournal(this.disk.session(), DIRECTORY, this.options(), (record) => {
+        const { journal } = await openJournal(this.#session(), DIRECTORY, this.options(), (record) => {
           found.push(copyOf(record));
         });
         this.disk.losePowerAfter(Number.POSITIVE_INFINITY);
         this.disk.failingSyncs = 0;
+        this.disk.failingWrites = 0;
         const fault = this.model.fault(found, all);
         if (fault !== undefined) throw new Error(fault);
         if (found.length < this.model.accepted.length) this.count("recoveries that lost something");
@@ -91,7 +96,8 @@ export class JournalRun {
         this.expected ??= { journalId: journal.id, fromSequence: 1 };
         return;
       } catch (error) {
-        if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
+        if (this.disk.failedWriteCount > failedWriteCount) this.count("failed writes during recovery");
+        else if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
         else if (error instanceof PowerLoss) this.count("crashes during recovery");
         else throw error;
         if (this.disk.failedSyncCount !== failedSyncCount) all = false;
@@ -103,6 +109,18 @@ export class JournalRun {
         }
       }
     }
+  }
+
+  /** The disk of one life, on which it is counted how often a segment's file is used again. */
+  #session(): Disk {
+    const session = this.disk.session();
+    return {
+      ...session,
+      rename: (from, to) => {
+        session.rename(from, to);
+        if (to.endsWith(".journal")) this.count("recycled segments");
+      },
+    };
   }
 
   /** One life: some operations, and an end. Returns whether everything accepted must be found again. */
@@ -138,6 +156,7 @@ export class JournalRun {
     if (!cut && !this.disk.isOff && !this.#syncFailed && this.random.chance(0.3)) {
       this.disk.losePowerAfter(Number.POSITIVE_INFINITY);
       this.disk.failingSyncs = 0;
+      this.disk.failingWrites = 0;
       await this.#settle();
       const refusal: unknown = await this.journal!.close().catch((error: unknown) => error);
       if (refusal === undefined) {
@@ -182,9 +201,10 @@ export class JournalRun {
     else if (choice < 72) await this.#wait();
     else if (choice < 76) this.#rotate();
     else if (choice < 82) this.#begin(this.#checkpoint());
-    else if (choice < 94) await this.#read();
+    else if (choice < 94) this.#begin(this.#read());
     else if (choice < 98) this.disk.roomBytes = this.random.chance(0.5) ? this.random.below(6000) : Infinity;
     else if (this.random.chance(0.2)) this.disk.failingSyncs = 1;
+    else if (this.random.chance(0.3)) this.disk.failingWrites = 1;
   }
 
   async #wait(): Promise<void> {
@@ -194,8 +214,12 @@ export class JournalRun {
 
   #append(): void {
     const records = this.#fillBatch();
-    const { durableSequence } = this.journal!;
+    const { durableSequence, failure } = this.journal!;
+    const { failedWriteCount } = this.disk;
     const status = this.journal!.append(batch);
+    const wroteBadly = this.disk.failedWriteCount > failedWriteCount;
+    if (wroteBadly && failure === undefined && status === MEDIUM_ERROR) this.count("failed writes");
+    if (wroteBadly && status === NO_SPACE) this.count("writes that failed in the middle");
     this.model.accept(records, batch, durableSequence);
     if (status === OK && batch.acceptedCount !== records.length) throw new Error("OK, and not all was accepted");
     if (status === FULL && batch.acceptedCount > 0) throw new Error("full, and some was accepted");
@@ -292,9 +316,12 @@ export class JournalRun {
     const skipped = this.random.below(payload.length / SECTOR_BYTES);
     const skip = skipped * SECTOR_BYTES;
     const lengthBytes = payload.length - skip - this.random.below(SECTOR_BYTES);
+    // Reads that wait go on beside what follows: releases too.
+    const target = this.#targets.pop() ?? allocateMemory(SOURCE_BYTES);
     target.bytes.fill(0xee, 0, lengthBytes);
     let status = this.journal!.tryRead(place + skipped, lengthBytes, target, 0);
     if (status === LATER) status = await this.journal!.read(place + skipped, lengthBytes, target, 0);
+    this.#targets.push(target);
     const same = Buffer.compare(target.bytes.subarray(0, lengthBytes), payload.subarray(skip, skip + lengthBytes));
     if (status !== OK || same !== 0) throw new Error(`record ${sequence} reads differently, status ${status}`);
     this.count("reads");

@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { allocateMemory } from "../../ffi/memory.ts";
 import { OK } from "../../src/storage/block-storage.ts";
 import { JournalCorruption, WrongJournal } from "../../src/storage/cas/journal-corruption.ts";
-import { recordBytes, segmentHeader } from "../../src/storage/cas/journal-format.ts";
+import { recordBytes, segmentHeader, segmentName } from "../../src/storage/cas/journal-format.ts";
 import type { Journal } from "../../src/storage/cas/journal.ts";
 import { openJournal, type OpenOptions } from "../../src/storage/cas/open-journal.ts";
 import { RecordBatch } from "../../src/storage/cas/record-batch.ts";
@@ -42,7 +42,8 @@ describe("simulation of the journal", () => {
       const tally = await runSeeds(runCrashes);
       expectAll(tally, "power cuts", "kills", "orderly ends", "failed syncs", "crashes during recovery", "syncs");
       expectAll(tally, "failed syncs during recovery", "recoveries that lost something", "appends taken in part");
-      expectAll(tally, "appends", "appends refused", "appends when full", "releases", "reads");
+      expectAll(tally, "appends", "appends refused", "appends when full", "releases", "reads", "recycled segments");
+      expectAll(tally, "failed writes", "writes that failed in the middle", "failed writes during recovery");
     },
     TIMEOUT_MS,
   );
@@ -186,6 +187,19 @@ describe("by name", () => {
     absent.makeDirectory("/state");
     expect(await reopen(absent, stranger)).toBeInstanceOf(WrongJournal);
     expect(await absent.list("/state")).toEqual([]);
+  });
+
+  test("the file of a segment that could not be begun says nothing of where the one before it ended", async () => {
+    const { disk, paths } = await threeSegments(10);
+    const { journal } = await openJournal(disk, DIRECTORY, plain(), () => {});
+    await writeDurably(journal, 10);
+    const first = batch.sequenceOf(0);
+    // Its removal was not durable, and the space that the next record was to have in it went to the segment before.
+    disk.create(`${DIRECTORY}/${segmentName(first + 1)}`);
+    await writeDurably(journal, 11);
+    disk.restart();
+    expect(paths).toHaveLength(3);
+    expect(await reopen(disk)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, first, first + 1]);
   });
 
   test("a middle segment that is missing is corruption without a checkpoint to compare with, too", async () => {

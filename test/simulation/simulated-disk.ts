@@ -1,7 +1,7 @@
 /**
  * A disk in memory that loses power when it is told to, and with it what was not synced, in whatever way the seed
  * says: writes kept, dropped, reordered, torn between sectors of 512 bytes, names of files lost or kept. It fails
- * syncs, fills up and flips bits on request. Asynchronous calls end in an order and after a time that the seed chooses;
+ * syncs and writes, fills up and flips bits on request. Asynchronous calls end in an order and after a time that the seed chooses;
  * time is counted in microtasks, so that a seed repeats a run exactly.
  */
 import { dirname, normalize } from "node:path";
@@ -39,6 +39,9 @@ export class SimulatedDisk implements Disk {
   failingSyncs = 0;
   /** Syncs that have failed so far, whether or not anybody has heard of it. */
   failedSyncCount = 0;
+  /** Writes that are to fail from now on, at once or after some bytes. */
+  failingWrites = 0;
+  failedWriteCount = 0;
   #callsLeft = Number.POSITIVE_INFINITY;
   #off = false;
   #life = 0;
@@ -229,6 +232,13 @@ export class SimulatedDisk implements Disk {
     return true;
   }
 
+  writeFails(): boolean {
+    if (this.failingWrites === 0) return false;
+    this.failingWrites--;
+    this.failedWriteCount++;
+    return true;
+  }
+
   /** Bytes that files which are given this space later may be found to hold. */
   leaveStale(bytes: Uint8Array): void {
     this.#stale.push(bytes);
@@ -260,6 +270,7 @@ export class SimulatedDisk implements Disk {
     this.#namesLost = false;
     this.#callsLeft = Number.POSITIVE_INFINITY;
     this.failingSyncs = 0;
+    this.failingWrites = 0;
   }
 
   #survivingNames(): NameChange[] {
@@ -319,6 +330,12 @@ class SimulatedFile implements DiskFile {
 
   #write(data: Uint8Array, offsetBytes: number): number {
     this.disk.call(this.life);
+    if (this.disk.writeFails()) {
+      const doneBytes = this.disk.random.chance(0.5) ? this.disk.random.below(data.length) : 0;
+      if (doneBytes === 0) return -EIO;
+      this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
+      return doneBytes;
+    }
     const growthBytes = Math.max(0, offsetBytes + data.length - this.content.sizeBytes);
     const missingBytes = Math.max(0, growthBytes - this.disk.roomBytes);
     const doneBytes = data.length - missingBytes;
@@ -326,6 +343,13 @@ class SimulatedFile implements DiskFile {
     this.disk.roomBytes -= growthBytes - missingBytes;
     this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
     return doneBytes;
+  }
+
+  prepare(offsetBytes: number, lengthBytes: number): void {
+    this.disk.call(this.life);
+    const there = offsetBytes + lengthBytes <= this.content.sizeBytes;
+    // What is not cached is written over with zeros.
+    if (!there || this.disk.random.chance(0.3)) this.#write(new Uint8Array(lengthBytes), offsetBytes);
   }
 
   tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): number {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 const repository = join(import.meta.dir, "../..");
 
 /** The words that start voe: the binary that VOE_BINARY names, else the checkout's main.ts under this very Bun. */
-function voeCommand(): string[] {
+export function voeCommand(): string[] {
   const binary = process.env["VOE_BINARY"];
   return binary === undefined ? [process.execPath, join(repository, "src/main.ts")] : [binary];
 }

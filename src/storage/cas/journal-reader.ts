@@ -6,6 +6,7 @@ import { LATER, MEDIUM_ERROR, OK, type StorageStatus } from "../block-storage.ts
 import {
   isPayloadIntact,
   isRecordHeader,
+  padded,
   PAYLOAD_MOST_BYTES,
   payloadBytesOf,
   recordHeader,
@@ -18,9 +19,24 @@ const RECORD_MOST_BYTES = HEADER_BYTES + PAYLOAD_MOST_BYTES;
 
 export type Report = (key: string, message: string) => void;
 
-const scratch = allocateMemory(RECORD_MOST_BYTES);
 /** Memory of reads that wait: as much as there ever were at once. */
 const spare: Memory[] = [];
+
+/**
+ * What was read last, so that records are not read, nor verified, again for each of their blocks, and that a reader in
+ * the order of the journal, as a checkpoint of sequential writes is, reads many records in one call. What is appended
+ * never changes while its segment can be read, so it does not grow old.
+ */
+const AHEAD_BYTES = 2 ** 18;
+const ahead = {
+  memory: allocateMemory(AHEAD_BYTES),
+  segment: undefined as Segment | undefined,
+  startBytes: 0,
+  endBytes: 0,
+  /** Where the last record that was asked for begins, once it was verified, and where the one after it does. */
+  verifiedBytes: -1,
+  nextBytes: -1,
+};
 
 /**
  * Copies `lengthBytes` from the sector at `place` on, where that does not have to wait: OK, LATER, or MEDIUM_ERROR,
@@ -35,20 +51,52 @@ export function tryReadPayload(
   report: Report,
 ): StorageStatus {
   const start = payloadOffsetOf(place) - HEADER_BYTES;
-  const skipBytes = skipOf(place);
-  // Mostly the end of what is asked for is the end of the record, and one call reads it all.
-  let haveBytes = HEADER_BYTES + skipBytes + lengthBytes;
-  const first = segment.file.tryRead(scratch, 0, haveBytes, start);
-  if (first !== haveBytes) return refused(segment, start, first, report);
-  if (!isRecordHeader(scratch, 0, segment.key, start)) return damaged(segment, start, "header", report);
-  const recordBytes = HEADER_BYTES + payloadBytesOf(scratch, 0);
-  if (haveBytes > recordBytes) throw beyond(segment, start, skipBytes + lengthBytes);
-  if (haveBytes < recordBytes) {
-    const rest = segment.file.tryRead(scratch, haveBytes, recordBytes - haveBytes, start + haveBytes);
-    if (rest !== recordBytes - haveBytes) return refused(segment, start, rest, report);
-    haveBytes = recordBytes;
+  const fromBytes = HEADER_BYTES + skipOf(place);
+  const { memory } = ahead;
+  if (ahead.segment !== segment || ahead.verifiedBytes !== start) {
+    // Mostly the end of what is asked for is the end of the record, and one call reads it all.
+    const first = show(segment, start, fromBytes + lengthBytes);
+    if (first < 0) return refused(segment, start, first, report);
+    const header = start - ahead.startBytes;
+    if (!isRecordHeader(memory, header, segment.key, start)) return damaged(segment, start, "header", report);
+    const bytes = HEADER_BYTES + payloadBytesOf(memory, header);
+    if (fromBytes + lengthBytes > bytes) throw beyond(segment, start, fromBytes - HEADER_BYTES + lengthBytes);
+    const rest = show(segment, start, bytes);
+    if (rest < 0) return refused(segment, start, rest, report);
+    const record = start - ahead.startBytes;
+    if (!isPayloadIntact(memory, record)) return damagedData(memory, record, segment, start, report);
+    ahead.verifiedBytes = start;
+    ahead.nextBytes = start + padded(bytes);
   }
-  return deliver(scratch, segment, start, skipBytes, lengthBytes, target, at, report);
+  const from = start - ahead.startBytes + fromBytes;
+  if (start + fromBytes + lengthBytes > ahead.nextBytes) {
+    throw beyond(segment, start, fromBytes - HEADER_BYTES + lengthBytes);
+  }
+  target.bytes.set(memory.bytes.subarray(from, from + lengthBytes), at);
+  return OK;
+}
+
+/** Makes bytes of a segment present in `ahead`: 0, or the negative error number. */
+function show(segment: Segment, start: number, lengthBytes: number): number {
+  const isSame = ahead.segment === segment;
+  if (isSame && start >= ahead.startBytes && start + lengthBytes <= ahead.endBytes) return 0;
+  const isNext = isSame && start === ahead.nextBytes;
+  // Of a record that is longer than was asked for, the beginning.
+  const haveBytes = isSame && start === ahead.startBytes ? ahead.endBytes - start : 0;
+  ahead.segment = undefined;
+  ahead.verifiedBytes = -1;
+  ahead.startBytes = start;
+  const mostBytes = Math.min(AHEAD_BYTES, segment.endBytes - start);
+  if (isNext && segment.file.tryRead(ahead.memory, 0, mostBytes, start) === mostBytes) {
+    ahead.endBytes = start + mostBytes;
+  } else {
+    const wanted = lengthBytes - haveBytes;
+    const done = segment.file.tryRead(ahead.memory, haveBytes, wanted, start + haveBytes);
+    if (done !== wanted) return done;
+    ahead.endBytes = start + lengthBytes;
+  }
+  ahead.segment = segment;
+  return 0;
 }
 
 /** The same, off the event loop. `target` must stay allocated until then. */
@@ -91,7 +139,7 @@ function deliver(
   at: number,
   report: Report,
 ): StorageStatus {
-  if (!isPayloadIntact(memory, 0)) return damaged(segment, start, `data of record ${sequenceOf(memory, 0)}`, report);
+  if (!isPayloadIntact(memory, 0)) return damagedData(memory, 0, segment, start, report);
   const from = HEADER_BYTES + skipBytes;
   target.bytes.set(memory.bytes.subarray(from, from + lengthBytes), at);
   return OK;
@@ -113,6 +161,9 @@ function damaged(segment: Segment, start: number, what: string, report: Report):
   );
   return MEDIUM_ERROR;
 }
+
+const damagedData = (memory: Memory, header: number, segment: Segment, start: number, report: Report): StorageStatus =>
+  damaged(segment, start, `data of record ${sequenceOf(memory, header)}`, report);
 
 const beyond = (segment: Segment, start: number, endBytes: number): Error =>
   new Error(`${segment.file.path}: the record at byte ${start} was asked for ${endBytes} bytes, which it has not`);

@@ -65,8 +65,11 @@ export interface Scan {
   /** Why not everything was replayed, and the proof that it ought to have been, where there is one. */
   readonly damage: Damage | undefined;
   readonly claim: Claim | undefined;
+  /** Records after the damage whose header is intact, those of the damage itself included. */
+  readonly lostCount: number;
 }
 
+const HEADER_DAMAGED = "the header is damaged";
 const BUFFER_BYTES = 2 ** 20;
 const RECORD_MOST_BYTES = recordBytes(PAYLOAD_MOST_BYTES);
 
@@ -74,24 +77,24 @@ const RECORD_MOST_BYTES = recordBytes(PAYLOAD_MOST_BYTES);
 class Window {
   readonly memory = allocateMemory(BUFFER_BYTES);
   #file: DiskFile | undefined;
-  #startBytes = 0;
-  #lengthBytes = 0;
+  startBytes = 0;
+  endBytes = 0;
 
-  /** Makes the bytes from `offsetBytes` on present, all that the file has of `lengthBytes`; returns where they lie. */
-  async show(file: DiskFile, offsetBytes: number, lengthBytes: number, sizeBytes: number): Promise<number> {
+  /** Whether all that the file has of these bytes is present. */
+  has(file: DiskFile, offsetBytes: number, lengthBytes: number, sizeBytes: number): boolean {
     const endBytes = Math.min(offsetBytes + lengthBytes, sizeBytes);
-    const present =
-      file === this.#file && offsetBytes >= this.#startBytes && endBytes <= this.#startBytes + this.#lengthBytes;
-    if (!present) {
-      const wanted = Math.min(BUFFER_BYTES, sizeBytes - offsetBytes);
-      const done = await file.read(this.memory, 0, wanted, offsetBytes);
-      if (done !== wanted)
-        throw new SystemError(`${file.path} cannot be read at byte ${offsetBytes}`, done < 0 ? -done : EIO);
-      this.#file = file;
-      this.#startBytes = offsetBytes;
-      this.#lengthBytes = done;
-    }
-    return offsetBytes - this.#startBytes;
+    return file === this.#file && offsetBytes >= this.startBytes && endBytes <= this.endBytes;
+  }
+
+  /** Moves to `offsetBytes`, which is within the file. */
+  async moveTo(file: DiskFile, offsetBytes: number, sizeBytes: number): Promise<void> {
+    const wanted = Math.min(BUFFER_BYTES, sizeBytes - offsetBytes);
+    const done = await file.read(this.memory, 0, wanted, offsetBytes);
+    if (done !== wanted)
+      throw new SystemError(`${file.path} cannot be read at byte ${offsetBytes}`, done < 0 ? -done : EIO);
+    this.#file = file;
+    this.startBytes = offsetBytes;
+    this.endBytes = offsetBytes + done;
   }
 }
 
@@ -102,40 +105,58 @@ export async function scanJournal(
 ): Promise<Scan> {
   const window = new Window();
   try {
-    const scan = await replaySegments(found, window, replay);
-    if (scan.damage === undefined) return scan;
-    return { ...scan, claim: await findClaim(found, window, scan.damage) };
+    const replayed = await replaySegments(found, window, replay);
+    if (replayed.damage === undefined) return { ...replayed, claim: undefined, lostCount: 0 };
+    return { ...replayed, ...(await findClaim(found, window, replayed, replayed.damage.sequence)) };
   } finally {
     freeMemory(window.memory);
   }
+}
+
+interface Replayed extends Omit<Scan, "claim" | "lostCount"> {
+  /** Where replaying stopped: number of the segment among those found, and offset in it. */
+  readonly stoppedIn: number;
+  readonly stoppedAt: number;
 }
 
 async function replaySegments(
   found: readonly FoundSegment[],
   window: Window,
   replay: (record: JournalRecord) => void,
-): Promise<Scan> {
+): Promise<Replayed> {
   let nextSequence = found[0]!.header?.firstSequence ?? found[0]!.firstSequence;
   let endSequence = found[0]!.header?.previousEnd ?? nextSequence;
   let recordCount = 0;
   const record = { payload: window.memory } as JournalRecord;
   for (const [index, segment] of found.entries()) {
-    const stop = (offsetBytes: number, what: string, intactCount: number): Scan => {
+    const stop = (offsetBytes: number, what: string, intactCount: number): Replayed => {
       const damage = { path: segment.file.path, offsetBytes, sequence: nextSequence, what };
-      return { intactCount, nextSequence, endSequence, recordCount, damage, claim: undefined };
+      const [stoppedIn, stoppedAt] = [index, offsetBytes];
+      return { intactCount, nextSequence, endSequence, recordCount, damage, stoppedIn, stoppedAt };
     };
-    if (segment.header === undefined) return stop(0, "the header is damaged", index);
+    if (segment.header === undefined) return stop(0, HEADER_DAMAGED, index);
     if (index > 0 && segment.header.previousEnd !== endSequence) {
       return stop(0, `records up to ${segment.header.previousEnd - 1} are missing before this file`, index);
     }
     nextSequence = segment.header.firstSequence;
-    // The next segment knows where this one ended: what lies beyond are the remains of records that were refused.
-    const lastSequence = found[index + 1]?.header?.previousEnd ?? Number.POSITIVE_INFINITY;
+    // The next segment's header knows where this one ended: what lies beyond are the remains of an earlier use of the
+    // file, or of records that were refused. Its name is no proof: it may be of a file that could not be begun.
+    const next = found[index + 1];
+    const lastSequence = next?.header?.previousEnd ?? Number.POSITIVE_INFINITY;
     let offset: number = segmentHeader.bytes;
     while (offset < segment.sizeBytes && nextSequence < lastSequence) {
-      const at = await window.show(segment.file, offset, RECORD_MOST_BYTES, segment.sizeBytes);
+      if (!window.has(segment.file, offset, RECORD_MOST_BYTES, segment.sizeBytes)) {
+        await window.moveTo(segment.file, offset, segment.sizeBytes);
+      }
+      const at = offset - window.startBytes;
       const what = findFault(window.memory, at, segment, offset, nextSequence);
-      if (what !== undefined) return stop(offset, what, index + 1);
+      if (what !== undefined) {
+        const stopped = stop(offset, what, index + 1);
+        if (next === undefined || next.header !== undefined || next.firstSequence !== nextSequence) return stopped;
+        // This is where the segment ends, as the next one would say.
+        const damage = { path: next.file.path, offsetBytes: 0, sequence: nextSequence, what: HEADER_DAMAGED };
+        return { ...stopped, damage };
+      }
       // The segments are numbered from 1 on, as those of the journal will be that is opened with them.
       describe(record, at, placeIn(index + 1, offset + recordHeader.bytes));
       replay(record);
@@ -148,7 +169,8 @@ async function replaySegments(
     }
     segment.endSequence = endSequence;
   }
-  return { intactCount: found.length, nextSequence, endSequence, recordCount, damage: undefined, claim: undefined };
+  const ended = { intactCount: found.length, stoppedIn: found.length, stoppedAt: 0, damage: undefined };
+  return { ...ended, nextSequence, endSequence, recordCount };
 }
 
 /** Why the bytes at `at` are not the record that belongs there, or undefined where they are. */
@@ -179,23 +201,40 @@ function describe(record: JournalRecord, at: number, place: number): void {
   record.payloadBytes = payloadBytesOf(record.payload, at);
 }
 
-/** Looks at everything after the damage for a header that says that the record missing there was durable. */
-async function findClaim(found: readonly FoundSegment[], window: Window, damage: Damage): Promise<Claim | undefined> {
-  const from = found.findIndex(({ file }) => file.path === damage.path);
-  for (const segment of found.slice(from)) {
+/** Looks at everything after the end of what was replayed for a header that says that the record there was durable. */
+async function findClaim(
+  found: readonly FoundSegment[],
+  window: Window,
+  { stoppedIn, stoppedAt }: Replayed,
+  missing: number,
+): Promise<Pick<Scan, "claim" | "lostCount">> {
+  let lostCount = 0;
+  for (const [index, segment] of found.slice(stoppedIn).entries()) {
     const { path } = segment.file;
     const durable = segment.header?.durableSequence ?? 0;
-    const startBytes = path === damage.path ? damage.offsetBytes : 0;
-    if (startBytes === 0 && durable > damage.sequence) return { path, offsetBytes: 0, durableSequence: durable };
-    const first = Math.max(startBytes, segmentHeader.bytes);
-    for (let offset = first; offset + UNIT_BYTES <= segment.sizeBytes; offset += UNIT_BYTES) {
-      const at = await window.show(segment.file, offset, UNIT_BYTES, segment.sizeBytes);
-      if (!isRecordHeader(window.memory, at, segment.key, offset)) continue;
-      const durableSequence = durableSequenceOf(window.memory, at);
-      if (durableSequence > damage.sequence) return { path, offsetBytes: offset, durableSequence };
+    const startBytes = index === 0 ? stoppedAt : 0;
+    if (startBytes === 0 && durable > missing) {
+      return { claim: { path, offsetBytes: 0, durableSequence: durable }, lostCount };
+    }
+    let offset = Math.max(startBytes, segmentHeader.bytes);
+    while (offset + UNIT_BYTES <= segment.sizeBytes) {
+      if (!window.has(segment.file, offset, UNIT_BYTES, segment.sizeBytes)) {
+        await window.moveTo(segment.file, offset, segment.sizeBytes);
+      }
+      for (; offset + UNIT_BYTES <= window.endBytes; offset += UNIT_BYTES) {
+        const at = offset - window.startBytes;
+        if (!isRecordHeader(window.memory, at, segment.key, offset)) continue;
+        // What an earlier use of the file has left had lower numbers: besides the key a second reason not to believe it.
+        if (sequenceOf(window.memory, at) < missing) continue;
+        lostCount++;
+        const durableSequence = durableSequenceOf(window.memory, at);
+        if (durableSequence > missing) {
+          return { claim: { path, offsetBytes: offset, durableSequence }, lostCount };
+        }
+      }
     }
   }
-  return undefined;
+  return { claim: undefined, lostCount };
 }
 
 /** Opens nothing and closes nothing: what a file and its header say, for `scanJournal`. */

@@ -15,6 +15,7 @@ import type { Report } from "./journal-reader.ts";
 import { foundSegment, type FoundSegment, type JournalRecord, type Scan, scanJournal } from "./journal-recovery.ts";
 import { createSegment, isEmpty, SEGMENT_MOST_BYTES, type Segment } from "./journal-segment.ts";
 import { Journal, RESERVE_BYTES } from "./journal.ts";
+import { isSpareName, SPARE_MOST_BYTES, type SpareSegments, spareSegments } from "./spare-segments.ts";
 
 export const SEGMENT_BYTES = 256 * 2 ** 20;
 export const LIMIT_BYTES = 4 * 2 ** 30;
@@ -39,8 +40,8 @@ export interface Recovery {
   readonly recordCount: number;
   /** Sequence number after the last record. */
   readonly endSequence: number;
-  /** Bytes of a torn tail, which was cut off. */
-  readonly cutBytes: number;
+  /** Records that were found and had to be dropped: one before them was lost, or lost a part. None was durable. */
+  readonly lostCount: number;
 }
 
 /**
@@ -76,6 +77,7 @@ export async function openJournal(
       directory,
       id: begun.journalId,
       segments: [...(await dropEmpty(disk, segments)), current],
+      spares: await findSpares(disk, directory),
       segmentBytes,
       limitBytes,
       report,
@@ -101,7 +103,7 @@ function newJournal({ random }: OpenOptions): Beginning {
     journalId: id.toHex(),
     kept: [],
     next: { firstSequence: 1, previousEnd: 1, durableSequence: 1 },
-    recovery: { recordCount: 0, endSequence: 1, cutBytes: 0 },
+    recovery: { recordCount: 0, endSequence: 1, lostCount: 0 },
   };
 }
 
@@ -230,7 +232,7 @@ async function recover(
     journalId: kept[0]!.header!.journalId,
     kept,
     next: { firstSequence, previousEnd: scan.endSequence, durableSequence: firstSequence },
-    recovery: { recordCount: scan.recordCount, endSequence: scan.endSequence, cutBytes: tornBytes(needed, scan) },
+    recovery: { recordCount: scan.recordCount, endSequence: scan.endSequence, lostCount: scan.lostCount },
   };
 }
 
@@ -254,14 +256,6 @@ function refuseCorruption(found: readonly FoundSegment[], scan: Scan, fromSequen
 function neededSegments(found: readonly FoundSegment[], fromSequence: number): readonly FoundSegment[] {
   const first = found.findLastIndex(({ header }) => header !== undefined && header.previousEnd <= fromSequence);
   return found.slice(Math.max(0, first));
-}
-
-function tornBytes(needed: readonly FoundSegment[], { intactCount }: Scan): number {
-  let bytes = 0;
-  for (const [index, { sizeBytes, endBytes }] of needed.entries()) {
-    bytes += index < intactCount ? sizeBytes - endBytes : sizeBytes;
-  }
-  return bytes;
 }
 
 /**
@@ -297,10 +291,23 @@ const openSegment = (found: FoundSegment, ordinal: number): Segment => ({
   firstSequence: found.firstSequence,
   endSequence: found.endSequence,
   endBytes: found.endBytes,
+  preparedBytes: found.endBytes,
   synced: true,
   readCount: 0,
   released: false,
 });
+
+/** Spare segments that an earlier process has left. Their names are durable: the directory was synced. */
+async function findSpares(disk: Disk, directory: string): Promise<SpareSegments> {
+  const spares = spareSegments(disk, directory);
+  for (const name of (await disk.list(directory)).filter(isSpareName)) {
+    const file = disk.open(join(directory, name), true);
+    spares.keep(file.path, file.sizeBytes());
+    await file.close();
+  }
+  spares.trim(SPARE_MOST_BYTES);
+  return spares;
+}
 
 /**
  * Removes segments without records, of which every start would leave one more. Only now, when there is a newer one: a

@@ -1,5 +1,5 @@
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
-import type { BlobStore } from "../../blob/blob-store.ts";
+import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
 import type { Hasher } from "../../base/hash.ts";
 import { PackDirectory, parseDirectory, parseFooter, type PackDamage } from "./pack-directory.ts";
 import { ENTRY_BYTES, FOOTER_BYTES, packBlobName } from "./pack-format.ts";
@@ -20,8 +20,16 @@ export async function readPackDirectory(
 ): Promise<ParsedPack | PackDamage> {
   const blobName = packBlobName(name);
   const packBytes = await store.size(blobName, signal);
-  const tailBytes = Math.min(packBytes, TAIL_BYTES);
-  const tail = await readRange(store, blobName, packBytes - tailBytes, tailBytes, signal);
+  let tailBytes = Math.min(packBytes, TAIL_BYTES);
+  let tail: Uint8Array;
+  try {
+    tail = await readRange(store, blobName, packBytes - tailBytes, tailBytes, signal);
+  } catch (error) {
+    if (!(error instanceof BlobStoreError) || error.failure !== "unavailable") throw error;
+    // Blocks before the directory may lie on a bad sector, which is no reason to lose the others.
+    tailBytes = Math.min(packBytes, FOOTER_BYTES);
+    tail = await readRange(store, blobName, packBytes - tailBytes, tailBytes, signal);
+  }
   const footer = parseFooter(tail, packBytes);
   if ("reason" in footer) return footer;
   const { directoryBytes, directoryOffsetBytes } = footer;

@@ -15,10 +15,19 @@ import {
   unlinkSync,
 } from "node:fs";
 import { promisify } from "node:util";
-import { dropCached, isHole, readAt, readCached, setVector, writeAt, writeVectors } from "../../../ffi/file.ts";
+import { dropCached, isHole, readAt, readCached, setVector, sizeOf, writeAt, writeVectors } from "../../../ffi/file.ts";
 import { EAGAIN, EEXIST, EIO, EOPNOTSUPP, SystemError } from "../../../ffi/libc.ts";
+import { allocateMemory, mapFile, RESIDENT_MOST_PAGES, residentPages, unmap } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
 import { type Disk, type DiskFile, type RangeList } from "./disk.ts";
+
+const PAGE_BYTES = 4096;
+/** What `prepare` writes in one call, and so the most that the page cache keeps of it in one piece. */
+const ZEROS_BYTES = 65_536;
+/** How much `prepare` looks at to see whether it is cached: 3 us a look. */
+const LOOK_BYTES = 2 ** 20;
+
+const zeros = allocateMemory(ZEROS_BYTES);
 
 const errnoOf = (error: unknown): number => Math.abs((error as NodeJS.ErrnoException).errno ?? EIO);
 
@@ -74,6 +83,9 @@ export const realDisk: Disk = {
 
 class RealFile implements DiskFile {
   #closed = false;
+  /** What `prepare` has found cached. */
+  #cachedFrom = 0;
+  #cachedTo = 0;
 
   constructor(
     readonly path: string,
@@ -103,6 +115,28 @@ class RealFile implements DiskFile {
       doneBytes += written;
     }
     return doneBytes;
+  }
+
+  prepare(offsetBytes: number, lengthBytes: number): void {
+    // A part of a page that is not cached would be read from the medium before it is written.
+    if (this.#isCached(offsetBytes, lengthBytes)) return;
+    for (let done = 0; done < lengthBytes;) {
+      const written = writeAt(this.fd, zeros.address, Math.min(ZEROS_BYTES, lengthBytes - done), offsetBytes + done);
+      if (written <= 0) return;
+      done += written;
+    }
+  }
+
+  #isCached(offsetBytes: number, lengthBytes: number): boolean {
+    const endBytes = offsetBytes + lengthBytes;
+    if (offsetBytes >= this.#cachedFrom && endBytes <= this.#cachedTo) return true;
+    const sizeBytes = sizeOf(this.fd);
+    if (endBytes > sizeBytes) return false;
+    const fromBytes = Math.floor(offsetBytes / PAGE_BYTES) * PAGE_BYTES;
+    const lookBytes = Math.min(Math.max(LOOK_BYTES, endBytes - fromBytes), sizeBytes - fromBytes);
+    this.#cachedFrom = fromBytes;
+    this.#cachedTo = fromBytes + cachedBytes(this.fd, fromBytes, lookBytes);
+    return endBytes <= this.#cachedTo;
   }
 
   tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): number {
@@ -135,10 +169,12 @@ class RealFile implements DiskFile {
   }
 
   truncate(sizeBytes: number): void {
+    this.#cachedTo = 0;
     named(`${this.path} cannot be cut to ${sizeBytes} bytes`, () => ftruncateSync(this.fd, sizeBytes));
   }
 
   forgetCached(): void {
+    this.#cachedTo = 0;
     dropCached(this.fd);
   }
 
@@ -148,6 +184,18 @@ class RealFile implements DiskFile {
     this.#closed = true;
     return namedLater(`${this.path} could not be closed`, promisify(close)(this.fd));
   }
+}
+
+/** How many bytes of a range are in the page cache, from its beginning, at a page boundary, on. */
+function cachedBytes(fd: number, fromBytes: number, lengthBytes: number): number {
+  const pageCount = Math.min(RESIDENT_MOST_PAGES, Math.ceil(lengthBytes / PAGE_BYTES));
+  const address = mapFile(fd, fromBytes, pageCount * PAGE_BYTES);
+  if (address === 0) return 0;
+  const pages = residentPages(address, pageCount);
+  unmap(address, pageCount * PAGE_BYTES);
+  if (pages === undefined) return 0;
+  const absent = pages.subarray(0, pageCount).findIndex((page) => (page & 1) === 0);
+  return (absent < 0 ? pageCount : absent) * PAGE_BYTES;
 }
 
 /** Hands the pieces after the first `skipBytes` to the system call, and returns how many there are. */

@@ -11,7 +11,7 @@ import type { Journal } from "./journal.ts";
 import { newestOf, volumeNumber } from "./kept-volume.ts";
 import { openJournal } from "./open-journal.ts";
 import type { StoredRecord } from "./root-record.ts";
-import { findRoots, ROOTS_PREFIX, type VolumeRoots } from "./root-refs.ts";
+import { findRoots, ROOTS_PREFIX, type RootsFound, type VolumeRoots } from "./root-refs.ts";
 
 export interface RecoverOptions {
   readonly disk: Disk;
@@ -40,12 +40,16 @@ async function readRef(blobs: BlobStore, name: string): Promise<Uint8Array | und
   }
 }
 
+/** What volumes and snapshots a store has, by its records. */
+export const rootsIn = async (blobs: BlobStore): Promise<RootsFound> =>
+  findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
+
 /** Rejects where anything is missing or damaged that cannot be rebuilt. */
 export async function recoverVolumes(
   options: RecoverOptions,
 ): Promise<{ readonly journal: Journal; readonly volumes: readonly FoundVolume[] }> {
   const { disk, stateDirectory, blobs, hasher, report } = options;
-  const found = await findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
+  const found = await rootsIn(blobs);
   for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
   const byNumber = new Map<number, FoundVolume>();
   const names = new Set<string>();

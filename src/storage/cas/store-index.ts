@@ -16,6 +16,8 @@ export interface StoreIndexOptions {
   readonly report: (key: string, message: string) => void;
   /** Told of packs as their directories are read into the index. */
   readonly progress: (done: number, total: number) => void;
+  /** Whether a failure to read a pack leaves it out, as damage does. Absent: it never does. */
+  readonly leavesOut?: (failure: unknown) => boolean;
 }
 
 /**
@@ -52,11 +54,14 @@ async function rebuild(index: BlockIndex, options: StoreIndexOptions): Promise<v
 
 async function* entriesOf(
   names: readonly string[],
-  { blobs, hasher, report, progress }: StoreIndexOptions,
+  { blobs, hasher, report, progress, leavesOut }: StoreIndexOptions,
 ): AsyncGenerator<PackEntries> {
   for (const [done, blob] of names.entries()) {
     const name = Uint8Array.fromHex(blob);
-    const read = await readPackDirectory(blobs, name, hasher);
+    const read = await readPackDirectory(blobs, name, hasher).catch((error: Error) => {
+      if (leavesOut?.(error) === true) return { reason: error.message };
+      throw error;
+    });
     if ("reason" in read) {
       report(
         `pack:${blob}`,

@@ -73,6 +73,22 @@ for (const hasher of [native, portable, sha256]) {
     expect(hexOf(hasher, new Uint8Array(4096))).toBe(target.subarray(32, 64).toHex());
   });
 
+  test(`${hasher.implementation} gives the same digest of pieces as of the whole`, () => {
+    const random = seededRandom(11);
+    const bytes = new Uint8Array(20_000);
+    fillRandom(random, bytes);
+    const running = hasher.begin();
+    for (let at = 0; at < bytes.length;) {
+      const length = Math.min(bytes.length - at, random.below(5000));
+      running.update(bytes, at, length);
+      at += length;
+    }
+    expect(() => running.update(bytes, 19_999, 2)).toThrow(RangeError);
+    const target = new Uint8Array(40);
+    running.end(target, 4);
+    expect(target.subarray(4, 36).toHex()).toBe(hexOf(hasher, bytes));
+  });
+
   test(`${hasher.implementation} refuses ranges beyond source and target instead of hashing less`, () => {
     const bytes = new Uint8Array(64);
     for (const [at, length, targetAt] of [

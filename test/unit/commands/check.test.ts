@@ -79,6 +79,13 @@ test("a good file is summed up on stdout", async () => {
   });
 });
 
+test("an archive shows its schedule, and its volume where that goes by another name than the address", async () => {
+  const cas = '[target.cas]\nvolume = "photos"\nsnapshot_every = "90m"';
+  expect((await run(GOOD.replace("[target.cas]", cas))).stdout).toContain(
+    "e1.0: archive, volume photos, 8 GiB in s3 b/p/, a snapshot every 90m, sync always\n",
+  );
+});
+
 test("what is off is shown as off", async () => {
   const { stdout } = await run(GOOD.slice(GOOD.indexOf("[[target]]")));
   expect(stdout).toContain("AoE: off\n  NBD: off\n  HTTP: off\n");

@@ -114,7 +114,7 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
         sync: { kind: "always" },
         backend: {
           kind: "cas",
-          volume: undefined,
+          volume: "e0.254",
           blockSizeBytes: 4096,
           sizeBytes: 512,
           hash: "blake3",

@@ -221,6 +221,9 @@ test.each([
   ['snapshot_every = "10ms"', 'snapshot_every: 10ms is out of range; write a duration from "1s" to "24d"'],
   ['snapshot_every = "30d"', 'snapshot_every: 30d is out of range; write a duration from "1s" to "24d"'],
   ["snapshot_every = 3600", 'snapshot_every: is an integer; write a duration in quotes from "1s" to "24d"'],
+  ['volume = ""', "volume: is empty; write a name"],
+  [`volume = "${"\u00e9".repeat(128)}"`, "volume: is 256 bytes long; shorten it to 255 at most"],
+  ["volume = 1", "volume: is an integer; write a string in quotes"],
   ["total_sectors = 2", "total_sectors: is there beside size; keep one of the two"],
   ["blocksize = 4096", 'blocksize: unknown key; the nearest known key is "block_size"'],
 ])("in [target.cas], %s is refused", (line, message) => {
@@ -228,6 +231,24 @@ test.each([
   expect(problems).toHaveLength(1);
   expect(problems[0]).toStartWith("voe.toml:6: target.cas.");
   expect(problems[0]).toContain(message);
+});
+
+const archive = (slot: number, lines: string): string =>
+  `[[target]]\nshelf=1\nslot=${slot}\nbackend="cas"\n[target.cas]\nsize=512\n${lines}\n`;
+
+test("two targets on one volume of a store are refused, whether its name was written or is an address", () => {
+  const shared = `blob_store = { type = "file", path = "/srv/../b" }`;
+  expect(problemsOf(archive(0, STORE) + archive(1, `volume = "e1.0"\n${shared}`))).toEqual([
+    'voe.toml:16: target.cas.volume: the volume "e1.0" of this store is that of the target in line 5 too; two targets ' +
+      "would overwrite each other: write another volume for one",
+  ]);
+  const named = `volume = "photos"\n`;
+  expect(problemsOf(archive(0, named + STORE) + archive(1, named + shared))[0]).toContain("in line 7 too; two targets");
+});
+
+test("volumes of one name are two where the stores are two", () => {
+  const elsewhere = 'volume = "e1.0"\nblob_store = { type = "file", path = "/c" }';
+  expect(problemsOf(archive(0, STORE) + archive(1, elsewhere))).toEqual(["good"]);
 });
 
 test("an archive's size in sectors has bounds", () => {

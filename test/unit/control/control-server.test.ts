@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:f
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openControlServer, type ControlServer } from "../../../src/control/control-server.ts";
+import { openControlServer, type ControlRoute, type ControlServer } from "../../../src/control/control-server.ts";
+import { jsonLines, readJsonLines } from "../../../src/control/json-lines.ts";
 import { METRICS_CONTENT_TYPE } from "../../../src/control/metrics.ts";
 import { reasonOf } from "../../support/reason-of.ts";
 import { someReport } from "../../support/status-report.ts";
@@ -18,8 +19,11 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function open(reload: () => Promise<readonly string[]> = () => Promise.resolve([])): Promise<void> {
-  server = await openControlServer({ path, report: () => someReport(), reload });
+async function open(
+  reload: () => Promise<readonly string[]> = () => Promise.resolve([]),
+  routes: readonly ControlRoute[] = [],
+): Promise<void> {
+  server = await openControlServer({ path, report: () => someReport(), reload, routes });
 }
 
 const ask = (where: string, init: RequestInit = {}) => fetch(`http://voe${where}`, { unix: path, ...init });
@@ -73,6 +77,66 @@ test("a GET does not reload, and an unknown path answers 404", async () => {
   expect((await ask("/nothing")).status).toBe(404);
   expect(reloads).toBe(0);
 });
+
+test("a further route answers what is its own, and what is nobody's stays unknown", async () => {
+  const own: ControlRoute = (request, { pathname, searchParams }) =>
+    pathname === "/own" ? Promise.resolve(Response.json([request.method, searchParams.get("a")])) : undefined;
+  await open(undefined, [() => undefined, own]);
+  expect(await (await ask("/own?a=1", { method: "POST" })).json()).toEqual(["POST", "1"]);
+  expect((await ask("/other")).status).toBe(404);
+});
+
+async function* forEver() {
+  for (let i = 0; ; i++) yield i;
+}
+const endless: ControlRoute = (_request, _url, closing) => Promise.resolve(jsonLines(forEver(), closing));
+
+test("closing ends an answer that goes on for ever, and says so", async () => {
+  await open(undefined, [endless]);
+  const values = readJsonLines(await ask("/lines"));
+  await values.next();
+  const closed = server?.close();
+  server = undefined;
+  expect(await reasonOf(Array.fromAsync(values))).toBe("the server was stopped");
+  await closed;
+});
+
+test("a client that takes nothing of its answer does not keep the server from closing", async () => {
+  await open(undefined, [endless]);
+  const response = await ask("/lines");
+  await server?.close();
+  server = undefined;
+  expect(await reasonOf(Array.fromAsync(readJsonLines(response)))).toContain("the server's answer broke off");
+});
+
+test("closing waits for what was asked and is not answered yet", async () => {
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  const asked = Promise.withResolvers<void>();
+  await open(undefined, [
+    () => {
+      asked.resolve();
+      return promise;
+    },
+  ]);
+  const answered = ask("/slow");
+  await asked.promise;
+  const closed = server?.close();
+  server = undefined;
+  resolve(Response.json("done"));
+  expect(await (await answered).json()).toBe("done");
+  await closed;
+});
+
+const isLong = process.env["VOE_TEST_FULL"] === "1";
+test.skipIf(!isLong)(
+  `an answer may take longer than Bun waits by itself${isLong ? "" : " [skipped: VOE_TEST_FULL=1 is not set]"}`,
+  async () => {
+    const bunWaitsMs = 10_000;
+    await open(undefined, [() => Bun.sleep(bunWaitsMs + 3000).then(() => Response.json("late"))]);
+    expect(await (await ask("/slow")).json()).toBe("late");
+  },
+  30_000,
+);
 
 test("the socket is for its owner alone and is gone after close", async () => {
   await open();

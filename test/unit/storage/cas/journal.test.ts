@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { allocateMemory } from "../../../../ffi/memory.ts";
 import { LATER, MEDIUM_ERROR, NO_SPACE, OK } from "../../../../src/storage/block-storage.ts";
+import type { Disk, DiskFile } from "../../../../src/storage/cas/disk.ts";
 import { DISCARD, MARKER, PAYLOAD_MOST_BYTES, WRITE } from "../../../../src/storage/cas/journal-format.ts";
 import type { JournalRecord } from "../../../../src/storage/cas/journal-recovery.ts";
 import { payloadOffsetOf } from "../../../../src/storage/cas/journal-segment.ts";
@@ -261,4 +262,58 @@ test("every sector of the largest records is read by its own place, wherever in 
     }
   }
   expect(() => journal.tryRead(batch.placeOf(0) + 127, 1024, target, 0)).toThrow("which it has not");
+});
+
+/** A disk that counts the reads of its files that do not wait. */
+function countingReads(disk: SimulatedDisk): { disk: Disk; reads: () => number } {
+  let reads = 0;
+  const counting = (file: DiskFile): DiskFile => {
+    const tryRead = file.tryRead.bind(file);
+    return Object.assign(file, {
+      tryRead: (...args: Parameters<DiskFile["tryRead"]>) => {
+        reads++;
+        return tryRead(...args);
+      },
+    });
+  };
+  return { disk: { ...disk.session(), create: (path) => counting(disk.create(path)) }, reads: () => reads };
+}
+
+test("the blocks of a record are read from the disk once, and records that follow on each other many at a time", async () => {
+  const { disk, reads } = countingReads(simulated());
+  const { journal } = await openJournal(disk, DIRECTORY, options(), () => {});
+  const places: number[] = [];
+  const append = (value: number): void => {
+    source.bytes.fill(value, 0, 8192);
+    batch.clear();
+    batch.addWrite(1, value * 16, 16, source, 0);
+    expect(journal.append(batch)).toBe(OK);
+    places.push(batch.placeOf(0));
+  };
+  const expectRead = (record: number, skippedSectors: number): void => {
+    expect(journal.tryRead(places[record]! + skippedSectors, 4096, target, 0)).toBe(OK);
+    expect(target.bytes.subarray(0, 4096).every((byte) => byte === record)).toBe(true);
+  };
+  for (let value = 0; value < 50; value++) append(value);
+  for (const skipped of [0, 8, 3]) expectRead(7, skipped);
+  // The first half of the record, and then the rest of it.
+  expect(reads()).toBe(2);
+  for (let record = 8; record < 30; record++) for (const skipped of [0, 8]) expectRead(record, skipped);
+  expect(reads()).toBe(3);
+  // What is appended after that is found too, and so is what lies before it.
+  append(50);
+  for (const record of [50, 3, 31, 49, 50]) expectRead(record, 8);
+});
+
+test("what was read ahead of one segment is not taken for another's", async () => {
+  const journal = await open(simulated(), options({ segmentBytes: 3 * 4160 + 64 }));
+  const places: number[] = [];
+  for (let value = 1; value <= 9; value++) {
+    expect(journal.append(writes(value))).toBe(OK);
+    places.push(batch.placeOf(0));
+  }
+  for (const record of [1, 2, 4, 1, 5, 8, 9, 3]) {
+    expect(journal.tryRead(places[record - 1]!, 4096, target, 0)).toBe(OK);
+    expect(target.bytes.subarray(0, 4096).every((byte) => byte === record)).toBe(true);
+  }
 });

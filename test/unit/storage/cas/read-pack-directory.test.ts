@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { createHasher } from "../../../../src/base/hash.ts";
-import type { BlobStore } from "../../../../src/blob/blob-store.ts";
+import { BlobStoreError, type BlobStore } from "../../../../src/blob/blob-store.ts";
 import { createMemoryStore } from "../../../../src/blob/memory-store.ts";
 import { FOOTER_BYTES, KIND_DATA, packBlobName } from "../../../../src/storage/cas/pack-format.ts";
 import { readPackDirectory } from "../../../../src/storage/cas/read-pack-directory.ts";
@@ -50,6 +50,20 @@ test("a directory that is larger than usual takes a second read", async () => {
   expect(reads.length).toBe(2);
   expect(reads[1]).toEqual([read.footer.directoryOffsetBytes, read.footer.directoryBytes]);
   builder.free();
+});
+
+test("a directory is read though the blocks before it lie on a bad sector", async () => {
+  const store = createMemoryStore();
+  const pack = packOf(makeBlocks(3, 2));
+  await store.put(packBlobName(pack.name), pack.bytes);
+  const failing: BlobStore = {
+    ...store,
+    get: (name, offset, length, target, at) =>
+      offset === 0
+        ? Promise.reject(new BlobStoreError("unavailable", "EIO"))
+        : store.get(name, offset, length, target, at),
+  };
+  expect(await readPackDirectory(failing, pack.name, hasher)).toHaveProperty("directory.entryCount", 3);
 });
 
 test("what is no pack is told as damage, what is not there as missing", async () => {

@@ -1,0 +1,55 @@
+/**
+ * How a verification shares the event loop. It works in slices; between them others have their turn. Where they used it,
+ * it stays away for several times as long as it worked, so that a busy server spends a fifth of its time on it at most;
+ * where nobody wanted anything it goes on at once.
+ */
+
+/** Longest that a slice may take the event loop, roughly: the time of a few requests. */
+const SLICE_MS = 0.5;
+/** A turn of the event loop takes some 20 us when nobody has work. */
+const BUSY_TURN_MS = 0.1;
+/** Time left to others, in multiples of that of a slice. */
+const REST = 4;
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export interface Pace {
+  /** Whether it is time for `rest`. */
+  readonly isDue: boolean;
+  rest(): Promise<void>;
+}
+
+/** Lets everyone else go first, as on a server. */
+export function clientsFirst(): Pace {
+  let fromMs = performance.now();
+  return {
+    get isDue() {
+      return performance.now() - fromMs >= SLICE_MS;
+    },
+    async rest() {
+      const beganMs = performance.now();
+      const workedMs = beganMs - fromMs;
+      await turn();
+      const othersMs = performance.now() - beganMs;
+      if (othersMs >= BUSY_TURN_MS) {
+        const restMs = Math.ceil(workedMs * REST - othersMs);
+        if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
+      }
+      fromMs = performance.now();
+    },
+  };
+}
+
+/** Only lets signals and I/O have their turn, where there is nobody else. */
+export function withoutClients(): Pace {
+  let fromMs = performance.now();
+  return {
+    get isDue() {
+      return performance.now() - fromMs >= 10;
+    },
+    async rest() {
+      await turn();
+      fromMs = performance.now();
+    },
+  };
+}

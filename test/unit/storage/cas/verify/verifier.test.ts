@@ -1,0 +1,68 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { createMemoryStore, emptyContents } from "../../../../../src/blob/memory-store.ts";
+import type { Archive } from "../../../../../src/storage/cas/archive.ts";
+import type { VerifyEvent } from "../../../../../src/storage/cas/verify/verify-events.ts";
+import {
+  blockOf,
+  flip,
+  findEntry,
+  hashOf,
+  openTestArchive,
+  openTestVolume,
+  stateDisk,
+  writeBlock,
+} from "../../../../support/archive-store.ts";
+import { reasonOf } from "../../../../support/reason-of.ts";
+
+const contents = emptyContents();
+let archive: Archive;
+
+beforeEach(async () => {
+  contents.blobs.clear();
+  contents.refs.clear();
+  archive = await openTestArchive(createMemoryStore(contents), await stateDisk());
+  const volume = await openTestVolume(archive, "e1.0", 1000);
+  for (let block = 0; block < 50; block++) await writeBlock(volume, block, blockOf(block));
+  await archive.checkpoint();
+});
+afterEach(() => archive.close());
+
+const all = async (events: AsyncIterable<VerifyEvent>): Promise<VerifyEvent | undefined> => {
+  let last: VerifyEvent | undefined;
+  for await (const event of events) last = event;
+  return last;
+};
+
+test("an open archive verifies itself, again and again, and finds what is damaged while it is open", async () => {
+  expect(await all(archive.verify())).toMatchObject({ event: "end", outcome: "good", packsTotal: contents.blobs.size });
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(9)));
+  flip(contents, pack, directory.offsetBytes(entry));
+  expect(await all(archive.verify())).toMatchObject({
+    outcome: "damaged",
+    affected: [{ volume: "e1.0", ranges: [{ sector: 72, sectorCount: 8 }] }],
+  });
+});
+
+test("writes and a checkpoint during a verification do not disturb it", async () => {
+  const events = archive.verify();
+  await events.next();
+  const volume = await openTestVolume(archive, "e2.0", 1000);
+  for (let block = 0; block < 50; block++) await writeBlock(volume, block, blockOf(block + 5000));
+  await archive.checkpoint();
+  expect(await all(events)).toMatchObject({ outcome: "good" });
+});
+
+test("a second verification of the same archive is refused while one goes on, and allowed after it", async () => {
+  const first = archive.verify();
+  await first.next();
+  expect(await reasonOf(all(archive.verify()))).toContain("under way");
+  await first.return();
+  expect(await all(archive.verify())).toMatchObject({ outcome: "good" });
+});
+
+test("closing the archive ends a verification whose reader is slow, without waiting for that", async () => {
+  const events = archive.verify();
+  await events.next();
+  await archive.close();
+  expect(await events.next()).toEqual({ done: true, value: undefined });
+});
