@@ -28,7 +28,7 @@ import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
-import { clientsFirst } from "./verify/pace.ts";
+import { clientsFirst } from "./pace.ts";
 import { verifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
@@ -244,7 +244,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const stopWatching = eventLoop.every(CHECK_MS, () => {
     if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => {
+    job.runUnhurried().catch((error: Error) => {
       ticksToWait = RETRY_TICKS;
       report(
         "checkpoint",
