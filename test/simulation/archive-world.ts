@@ -138,6 +138,8 @@ export class ArchiveWorld {
         hasher: this.hasher,
         compression,
         nodeCacheBytes: 16 << 10,
+        // Less than a volume has.
+        cacheBytes: 3 << 16,
         firmware: "1",
         nowMs: () => 1_700_000_000_000 + Math.floor(this.loop.nowMs()),
         random: (bytes) => this.random.fill(bytes),

@@ -10,6 +10,7 @@ import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
+import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
@@ -58,6 +59,8 @@ export interface ArchiveOptions {
   readonly compresses: boolean;
   /** Memory for tree nodes, in bytes. */
   readonly nodeCacheBytes: number;
+  /** Memory for the content of volumes and snapshots, in bytes. */
+  readonly cacheBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
@@ -89,6 +92,8 @@ export interface ArchiveStatistics {
   readonly newBlocks: number;
   readonly knownBlocks: number;
   readonly newBytes: number;
+  /** Reads and the cache that answers them. */
+  readonly cache: CacheStatistics;
   readonly volumes: readonly VolumeStatistics[];
 }
 
@@ -158,7 +163,8 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     await blocks.close().catch(() => {});
     throw error;
   });
-  const parts = { ...options, journal, blocks, reader, records };
+  const cache = new ExtentCache(options.cacheBytes);
+  const parts = { ...options, journal, blocks, reader, records, cache };
   const verifications = verifier({
     ...options,
     index,
@@ -168,6 +174,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
+  const roots = new Set<RootStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -321,7 +328,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       const entry = volumeNamed(name);
       if (id === undefined) await job.run();
       const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
-      return rootStorage({
+      const opened = rootStorage({
         info: {
           sectorCount: record.sectorCount,
           readOnly: true,
@@ -332,8 +339,11 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         root: Uint8Array.fromHex(record.root),
         blocks: blocks.blocksOf(record.blockSizeBytes),
         reader,
+        cache,
         report,
       });
+      roots.add(opened);
+      return { ...opened, close: () => opened.close().finally(() => roots.delete(opened)) };
     },
     async clone(name, id, cloneName) {
       const origin = findSnapshot(volumeNamed(name).snapshots, id);
@@ -360,6 +370,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
+      cache: cache.statistics(),
       volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
         name,
         sizeBytes: volume.sectorCount * SECTOR_BYTES,
@@ -376,6 +387,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
         await verifications.close();
+        for (const root of roots) await attempt(root.close());
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
           await volume.close();
@@ -389,6 +401,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         // What it does not know at the next start it learns from the packs.
         await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
+        cache.close();
         if (failures.length > 0) throw failures[0];
       })();
       return closing;

@@ -46,6 +46,7 @@ async function openStore(blobs = createMemoryStore(contents)): Promise<Archive> 
     compression: createCompression(),
     compresses: true,
     nodeCacheBytes: MIB,
+    cacheBytes: MIB,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 16 * MIB,
     journalSegmentBytes: MIB,
