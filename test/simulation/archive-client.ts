@@ -147,9 +147,9 @@ export class ArchiveClient {
 
   #accepted(setting: VolumeSetting, change: Change, isDurable: boolean): void {
     const model = this.model(setting);
-    model.accept(change);
+    if (isDurable) model.acceptDurable(change);
+    else model.accept(change);
     this.world.count("writes");
-    if (isDurable) model.makeDurable(change.accepted);
   }
 
   #discard(setting: VolumeSetting): void {
@@ -166,9 +166,9 @@ export class ArchiveClient {
           this.#refused("discards", status, this.allowed.writes);
           return;
         }
-        model.accept(change);
+        if (setting.sync.kind === "always") model.acceptDurable(change);
+        else model.accept(change);
         world.count("discards");
-        if (setting.sync.kind === "always") model.makeDurable(change.accepted);
       }),
     );
   }

@@ -72,6 +72,16 @@ export class VolumeModel {
     }
   }
 
+  /**
+   * The same for one that was answered as durable. What was accepted while its answer waited for the sync need not be
+   * durable, so it counts from its call on.
+   */
+  acceptDurable(change: Change): void {
+    this.accept(change);
+    change.accepted = change.called + 0.25;
+    this.makeDurable(change.accepted);
+  }
+
   /** The same for a change which everything that was called after it has waited for, though answered before. */
   acceptWaitedFor(change: Change): void {
     this.accept(change);
