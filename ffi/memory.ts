@@ -20,11 +20,17 @@ const viewOf = (address: number, lengthBytes: number): Memory => {
   return { bytes: new Uint8Array(buffer), view: new DataView(buffer), address, lengthBytes };
 };
 
+let allocatedBytes = 0;
+
+/** Memory that was allocated and not freed, in bytes: mapped files and rings are not counted. */
+export const allocatedMemoryBytes = (): number => allocatedBytes;
+
 /** Zeroed memory at a page boundary that lives until `freeMemory`, for the kernel and for JavaScript. */
 export function allocateMemory(lengthBytes: number): Memory {
   const size = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
   const address = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (failed(address)) throw new SystemError(`cannot allocate ${size} bytes`, errno());
+  allocatedBytes += size;
   return viewOf(Number(address), size);
 }
 
@@ -42,6 +48,7 @@ export function allocateLargeMemory(lengthBytes: number): Memory {
 /** Gives memory back. Its views must not be used again. */
 export function freeMemory(memory: Memory): void {
   libc.munmap(memory.address, memory.lengthBytes);
+  allocatedBytes -= memory.lengthBytes;
 }
 
 /** A view of memory that another thread of this process allocated, and which that thread gives back. */

@@ -1,4 +1,5 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
+import { join } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
@@ -8,6 +9,7 @@ import { openFileStore } from "../blob/file-store.ts";
 import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
+import { withReserve } from "../storage/cas/disk-reserve.ts";
 import { PACK_TARGET_BYTES } from "../storage/cas/pack-format.ts";
 import type { PackRunner } from "../storage/cas/pack-runner.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
@@ -66,12 +68,13 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
         if (hasher.fallbackReason !== undefined) {
           report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
         }
+        const disk = withReserve(realDisk, join(state.directory, "reserve"));
         const compression = createCompression();
         const compresses = backend.compression === "lz4";
         const jobs = { hasher, compression: compresses ? compression : undefined, packBytes: PACK_TARGET_BYTES };
         packRunner = workerRunner({ ...jobs, report });
         const archive = await openArchive({
-          disk: realDisk,
+          disk,
           stateDirectory: state.directory,
           blobs,
           hasher,
@@ -91,6 +94,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           report,
           progress: progressLog(blobs.description),
         });
+        disk.started();
         return {
           backend,
           archive,

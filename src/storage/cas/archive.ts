@@ -2,6 +2,7 @@
  * An archive store, opened: its volumes, the journal they share, and the checkpoints that bring what is in the journal
  * into packs. Everything but the journal comes back from the blob store alone.
  */
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
@@ -32,6 +33,11 @@ import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
 
+/** How often it is looked whether a checkpoint is due. */
+const CHECK_MS = 100;
+/** How many of these times are let pass after one that failed: it hashes everything once more. */
+const RETRY_TICKS = 50;
+
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
   readonly name: string;
@@ -60,6 +66,8 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
+  readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
@@ -149,7 +157,12 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes } = await recoverVolumes(options);
+  const { journal, volumes, coveredSequence } = await recoverVolumes(options).catch(async (error: unknown) => {
+    // What is told is why it does not open.
+    await index.close().catch(() => {});
+    await blocks.close().catch(() => {});
+    throw error;
+  });
   const cache = new ExtentCache(options.cacheBytes);
   const parts = { ...options, journal, blocks, reader, records, cache };
   const verifications = verifier({
@@ -158,7 +171,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     roots: () => rootsIn(blobs),
     history: fileHistory(options.disk, options.stateDirectory, report),
     pace: clientsFirst(),
-    monotonicMs: () => performance.now(),
+    monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
   const roots = new Set<RootStorage>();
@@ -184,7 +197,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
       frozenSequence: -1,
-      coveredSequence: journalSequence,
+      coveredSequence: Math.max(journalSequence, coveredSequence),
       disk: undefined,
     });
   }
@@ -226,17 +239,27 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     return entry;
   };
 
-  const watch = setInterval(() => {
+  let ticksToWait = 0;
+  const stopWatching = eventLoop.every(CHECK_MS, () => {
+    if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
-  }, 100);
-  watch.unref();
+    job.run().catch((error: Error) => {
+      ticksToWait = RETRY_TICKS;
+      report(
+        "checkpoint",
+        `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
+      );
+    });
+  });
 
-  const makeRoom = async (): Promise<void> => {
+  const makeRoom = async (onDisk: boolean): Promise<void> => {
     const before = journal.sizeBytes;
+    const dropped = onDisk && journal.dropSpares();
     await job.run();
+    // A write that did not fit keeps others out until what there is of it is gone for good.
+    if (onDisk) await journal.sync();
     // Where a checkpoint frees nothing the next one will not either.
-    if (journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
+    if (!dropped && journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
   };
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
@@ -359,7 +382,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     }),
     close() {
       closing ??= (async () => {
-        clearInterval(watch);
+        stopWatching();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
@@ -369,9 +392,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
           await attempt(served?.close());
           await volume.close();
         }
-        await attempt(job.run());
+        await attempt(
+          job.close().catch((error: Error) => {
+            throw new Error(`the last checkpoint failed, and the journal keeps what it has: ${error.message}`);
+          }),
+        );
         await attempt(journal.close());
-        await attempt(index.close());
+        // What it does not know at the next start it learns from the packs.
+        await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
         cache.close();
         if (failures.length > 0) throw failures[0];

@@ -1,10 +1,10 @@
 /** The index of a store, brought into line with its packs. */
 import { join } from "node:path";
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import type { Disk } from "./disk.ts";
 import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
-import { eventLoopTurn } from "./index/run-file.ts";
 import { packBlobName } from "./pack-format.ts";
 import { readPackDirectory } from "./read-pack-directory.ts";
 
@@ -13,6 +13,7 @@ export interface StoreIndexOptions {
   readonly stateDirectory: string;
   readonly blobs: BlobStore;
   readonly hasher: Hasher;
+  readonly indexMemtableEntries?: number;
   readonly report: (key: string, message: string) => void;
   /** Told of packs as their directories are read into the index. */
   readonly progress: (done: number, total: number) => void;
@@ -27,12 +28,15 @@ export interface StoreIndexOptions {
 export async function openStoreIndex(options: StoreIndexOptions): Promise<{ index: BlockIndex; storedBytes: number }> {
   const { disk, stateDirectory, blobs, report } = options;
   const index = await openIndex(
-    { disk, directory: join(stateDirectory, "index"), pause: eventLoopTurn },
+    { disk, directory: join(stateDirectory, "index"), pause: () => eventLoop.turn() },
     {
+      ...(options.indexMemtableEntries === undefined ? {} : { memtableEntries: options.indexMemtableEntries }),
       damaged(error) {
         report("index", `${error.message}: it is built again from the packs`);
-        rebuild(index, options).catch((failure: Error) =>
-          report("index:rebuild", `the index could not be built again: ${failure.message}`),
+        // At once, so that lookups wait for it.
+        index.rebuild(allEntries(options)).then(
+          () => report("index:rebuilt", `the index of ${blobs.description} was built again`),
+          (failure: Error) => report("index:rebuild", `the index could not be built again: ${failure.message}`),
         );
       },
       report,
@@ -40,16 +44,21 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
   );
   const there = new Map<string, number>();
   for await (const { name, sizeBytes } of blobs.list()) there.set(name, sizeBytes);
+  const wasEmpty = index.packNames().length === 0;
   await index.forgetPacks(index.packNames().filter((name) => !there.has(packBlobName(name))));
   const unknown = [...there.keys()].filter((name) => !index.holds(Uint8Array.fromHex(name)));
   await index.fill(entriesOf(unknown, options));
+  if (wasEmpty && unknown.length > 0) {
+    const packs = unknown.length === 1 ? "its only pack" : `its ${unknown.length} packs`;
+    report("index:built", `the index of ${blobs.description} was missing and has been built from ${packs}`);
+  }
   return { index, storedBytes: [...there.values()].reduce((total, bytes) => total + bytes, 0) };
 }
 
-async function rebuild(index: BlockIndex, options: StoreIndexOptions): Promise<void> {
+async function* allEntries(options: StoreIndexOptions): AsyncGenerator<PackEntries> {
   const names: string[] = [];
   for await (const { name } of options.blobs.list()) names.push(name);
-  await index.rebuild(entriesOf(names, options));
+  yield* entriesOf(names, options);
 }
 
 async function* entriesOf(

@@ -37,7 +37,7 @@ export interface PackEntries {
 export interface IndexOptions {
   /** Entries that are kept in memory before they become a run: 24 bytes each, twice. */
   readonly memtableEntries?: number;
-  /** The index has to be built again: `rebuild`. Called once. */
+  /** The index has to be built again: call `rebuild` at once, and lookups wait for it. Called once for each rebuild. */
   readonly damaged: (error: IndexDamaged) => void;
   /** What an operator should know; `key` names the kind of trouble, so that repetitions can be counted. */
   readonly report: (key: string, message: string) => void;
@@ -56,7 +56,10 @@ export interface IndexStatus {
 export interface BlockIndex {
   /** Sets `places` to where the block with the hash at byte `at` of `hash` may be, newest first. Never waits. */
   tryLookup(hash: Uint8Array, at: number, places: Places): LookupStatus;
-  /** The same, waiting for what it takes: FOUND or ABSENT. Rejects with IndexDamaged, or where a fill has failed. */
+  /**
+   * The same, waiting for what it takes, a rebuild included: FOUND or ABSENT. Rejects where a fill has failed, and with
+   * IndexDamaged where that does not lead to a rebuild.
+   */
   lookup(hash: Uint8Array, at: number, places: Places): Promise<LookupStatus>;
   /** Name of a pack by the number that lookups give, 32 bytes that must not be changed. */
   packName(number: number): Uint8Array;
@@ -245,7 +248,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     try {
       for (const run of candidates) await findInRun(run, high, low, places);
     } catch (error) {
-      if (error instanceof IndexDamaged) noteDamage(error);
+      // A run that is retired is replaced already.
+      if (error instanceof IndexDamaged && !candidates.some(({ retired }) => retired)) noteDamage(error);
       throw error;
     } finally {
       candidates.forEach(releaseRun);
@@ -258,7 +262,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       await addPack(pack);
       await place.pause();
     }
-    await flush();
+    // All of it is in memory: what is not flushed is only learnt once more after the next start.
+    await flush().catch((error: Error) => options.report("index:flush", `the index was not flushed: ${error.message}`));
   };
 
   /** Does what makes the index complete, one after the other. Where that fails it stays incomplete, and lookups say why. */
@@ -274,9 +279,9 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     for (let current = flushing; current !== undefined; current = flushing) await current.catch(() => {});
     rebuildCount += 1;
     incomplete = new Set(packs.numbers());
-    damage = undefined;
     discarding = runSet.discard();
     await discarding;
+    damage = undefined;
     await fillWith(packEntries);
     const gone = [...incomplete].filter((number) => !adding.has(number));
     for (const number of gone) {
@@ -302,11 +307,17 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     async lookup(hash, at, places) {
       const high = highOf(hash, at);
       const low = lowOf(hash, at);
-      for (;;) {
+      for (let damageCount = 0; ;) {
         const waitFor = filling;
-        await lookupOnce(high, low, places);
-        if (places.count > 0) return FOUND;
-        if (waitFor === undefined && filling === undefined) return ABSENT;
+        try {
+          await lookupOnce(high, low, places);
+          if (places.count > 0) return FOUND;
+          if (waitFor === undefined && filling === undefined) return ABSENT;
+        } catch (error) {
+          const isBuilt = waitFor !== undefined || filling !== undefined;
+          // What is damaged again and again is for whoever asks to know.
+          if (!(error instanceof IndexDamaged) || !isBuilt || ++damageCount > 2) throw error;
+        }
         await (filling ?? waitFor);
       }
     },
