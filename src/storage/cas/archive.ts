@@ -2,6 +2,7 @@
  * An archive store, opened: its volumes, the journal they share, and the checkpoints that bring what is in the journal
  * into packs. Everything but the journal comes back from the blob store alone.
  */
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
@@ -9,6 +10,7 @@ import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
+import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
 import { roomMaker } from "./journal-room.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
@@ -58,11 +60,15 @@ export interface ArchiveOptions {
   readonly compresses: boolean;
   /** Memory for tree nodes, in bytes. */
   readonly nodeCacheBytes: number;
+  /** Memory for the content of volumes and snapshots, in bytes. */
+  readonly cacheBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
+  readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
@@ -87,6 +93,8 @@ export interface ArchiveStatistics {
   readonly newBlocks: number;
   readonly knownBlocks: number;
   readonly newBytes: number;
+  /** Reads and the cache that answers them. */
+  readonly cache: CacheStatistics;
   readonly volumes: readonly VolumeStatistics[];
 }
 
@@ -150,17 +158,24 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes } = await recoverVolumes(options);
-  const parts = { ...options, journal, blocks, reader, records };
+  const { journal, volumes, coveredSequence } = await recoverVolumes(options).catch(async (error: unknown) => {
+    // What is told is why it does not open.
+    await index.close().catch(() => {});
+    await blocks.close().catch(() => {});
+    throw error;
+  });
+  const cache = new ExtentCache(options.cacheBytes);
+  const parts = { ...options, journal, blocks, reader, records, cache };
   const verifications = verifier({
     ...options,
     index,
     roots: () => rootsIn(blobs),
     history: fileHistory(options.disk, options.stateDirectory, report),
     pace: clientsFirst(),
-    monotonicMs: () => performance.now(),
+    monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
+  const roots = new Set<RootStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -183,7 +198,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
       frozenSequence: -1,
-      coveredSequence: journalSequence,
+      coveredSequence: Math.max(journalSequence, coveredSequence),
       disk: undefined,
     });
   }
@@ -226,7 +241,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   };
 
   let ticksToWait = 0;
-  const watch = setInterval(() => {
+  const stopWatching = eventLoop.every(CHECK_MS, () => {
     if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
     job.run().catch((error: Error) => {
@@ -236,8 +251,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
       );
     });
-  }, CHECK_MS);
-  watch.unref();
+  });
 
   const makeRoom = roomMaker(journal, () => job.run());
 
@@ -307,7 +321,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       const entry = volumeNamed(name);
       if (id === undefined) await job.run();
       const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
-      return rootStorage({
+      const opened = rootStorage({
         info: {
           sectorCount: record.sectorCount,
           readOnly: true,
@@ -318,8 +332,11 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         root: Uint8Array.fromHex(record.root),
         blocks: blocks.blocksOf(record.blockSizeBytes),
         reader,
+        cache,
         report,
       });
+      roots.add(opened);
+      return { ...opened, close: () => opened.close().finally(() => roots.delete(opened)) };
     },
     async clone(name, id, cloneName) {
       const origin = findSnapshot(volumeNamed(name).snapshots, id);
@@ -346,6 +363,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
+      cache: cache.statistics(),
       volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
         name,
         sizeBytes: volume.sectorCount * SECTOR_BYTES,
@@ -357,17 +375,18 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     }),
     close() {
       closing ??= (async () => {
-        clearInterval(watch);
+        stopWatching();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
         await verifications.close();
+        for (const root of roots) await attempt(root.close());
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
           await volume.close();
         }
         await attempt(
-          job.run().catch((error: Error) => {
+          job.close().catch((error: Error) => {
             throw new Error(`the last checkpoint failed, and the journal keeps what it has: ${error.message}`);
           }),
         );
@@ -375,6 +394,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         // What it does not know at the next start it learns from the packs.
         await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
+        cache.close();
         if (failures.length > 0) throw failures[0];
       })();
       return closing;

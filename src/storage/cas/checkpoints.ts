@@ -31,6 +31,8 @@ export interface Checkpoints {
   alone<T>(job: () => Promise<T>): Promise<T>;
   /** Whether anything runs or waits. */
   readonly isBusy: boolean;
+  /** Refuses everything from now on, waits for what was asked for before, and makes a last checkpoint. */
+  close(): Promise<void>;
 }
 
 export function checkpoints(options: CheckpointOptions): Checkpoints {
@@ -38,8 +40,10 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   let next: Promise<void> | undefined;
+  let isClosed = false;
 
   const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    if (isClosed) return Promise.reject(new Error("the archive is being closed"));
     waiting++;
     const done = turn.then(job).finally(() => waiting--);
     turn = done.catch(() => {});
@@ -88,15 +92,24 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     return false;
   };
 
+  /** What `checkpoint.json` says of the volumes, as far as this process has written it. */
+  let noted = "";
+  const newestRecords = (): Record<string, number> =>
+    Object.fromEntries(Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence] as const));
+
   const release = async (): Promise<void> => {
     const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
-    await writeCheckpointFile(options.disk, options.stateDirectory, { journalId: journal.id, fromSequence });
+    const records = newestRecords();
+    const last = { journalId: journal.id, fromSequence, volumes: records };
+    await writeCheckpointFile(options.disk, options.stateDirectory, last);
+    noted = JSON.stringify(records);
     await journal.release(fromSequence);
   };
 
   const storeAll = async (): Promise<void> => {
     const changed = [...volumes()].filter(freeze);
-    if (changed.length === 0) return;
+    // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
+    if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
     journal.rotate();
     // A root must not say that it covers records which power loss could still take away, and others after them.
     await journal.sync();
@@ -109,6 +122,11 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       return waiting > 0;
     },
     alone,
+    close() {
+      const last = alone(storeAll);
+      isClosed = true;
+      return last;
+    },
     run() {
       next ??= alone(() => {
         next = undefined;
