@@ -2,11 +2,12 @@
  * Checkpoints: what is in the journal becomes blocks, trees and records in the blob store, and the journal lets go of
  * it. Nothing durable ever refers to what is not: packs, then the tree, then the record, then the journal.
  */
-import type { PackedBlocks } from "./packed-blocks.ts";
 import { writeCheckpointFile } from "./checkpoint-file.ts";
+import { checkpointLog, type CheckpointStatistics } from "./checkpoint-log.ts";
 import type { Disk } from "./disk.ts";
 import type { Journal } from "./journal.ts";
 import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { allocationChange } from "./tree/diff.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
@@ -20,6 +21,8 @@ export interface CheckpointOptions {
   readonly reader: NodeReader;
   readonly records: RecordStore;
   readonly volumes: () => Iterable<KeptVolume>;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
 }
 
 export interface Checkpoints {
@@ -31,10 +34,12 @@ export interface Checkpoints {
   alone<T>(job: () => Promise<T>): Promise<T>;
   /** Whether anything runs or waits. */
   readonly isBusy: boolean;
+  statistics(): CheckpointStatistics;
 }
 
 export function checkpoints(options: CheckpointOptions): Checkpoints {
   const { journal, blocks, reader, records, volumes } = options;
+  const log = checkpointLog(options.nowMs, () => performance.now());
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   let next: Promise<void> | undefined;
@@ -97,11 +102,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   const storeAll = async (): Promise<void> => {
     const changed = [...volumes()].filter(freeze);
     if (changed.length === 0) return;
-    journal.rotate();
-    // A root must not say that it covers records which power loss could still take away, and others after them.
-    await journal.sync();
-    for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
-    await release();
+    await log.noted(async () => {
+      journal.rotate();
+      // A root must not say that it covers records which power loss could still take away, and others after them.
+      await journal.sync();
+      for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
+      await release();
+    });
   };
 
   return {
@@ -109,6 +116,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       return waiting > 0;
     },
     alone,
+    statistics: () => log.statistics(),
     run() {
       next ??= alone(() => {
         next = undefined;
@@ -121,11 +129,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         // What an earlier checkpoint failed with comes first: it is older than what is set apart now.
         if (kept.frozenSequence >= 0) await storeAll();
         if (freeze(kept)) {
-          journal.rotate();
-          await journal.sync();
-          const stored = await storeFrozen(kept, "snapshot", description);
-          await release();
-          return stored;
+          return log.noted(async () => {
+            journal.rotate();
+            await journal.sync();
+            const stored = await storeFrozen(kept, "snapshot", description);
+            await release();
+            return stored;
+          });
         }
         const { record } = kept.newest!;
         const { root, sectorCount, journalSequence, logicalBytes } = record;

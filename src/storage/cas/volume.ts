@@ -37,6 +37,8 @@ export interface Volume {
   readonly order: RequestOrder;
   /** Blocks that wait for a checkpoint. */
   readonly dirtyBlockCount: number;
+  /** Bytes that were written to it since it was opened. */
+  readonly writtenBytes: number;
   /** Memory that the tables of dirty blocks take, in bytes. */
   readonly dirtyBytes: number;
   /** Fills `target` where nothing has to be waited for: OK, LATER or a failure. */
@@ -71,6 +73,7 @@ export function openVolume(options: VolumeOptions): Volume {
   let sectorCount = options.sectorCount;
   let dirty = options.dirty ?? dirtyBlocks(blockSectors);
   let frozen: DirtyBlocks | undefined;
+  let writtenBytes = 0;
 
   const placeOf = (sector: number): number => {
     const place = dirty.placeOf(sector);
@@ -89,6 +92,9 @@ export function openVolume(options: VolumeOptions): Volume {
     },
     get dirtyBlockCount() {
       return dirty.blockCount + (frozen?.blockCount ?? 0);
+    },
+    get writtenBytes() {
+      return writtenBytes;
     },
     get dirtyBytes() {
       return dirty.memoryBytes + (frozen?.memoryBytes ?? 0);
@@ -109,6 +115,7 @@ export function openVolume(options: VolumeOptions): Volume {
         if (status !== OK) return status;
         dirty.write(sector + done, part, batch.placeOf(0), 1);
         done += part;
+        writtenBytes += part * SECTOR_BYTES;
       }
       return OK;
     },
