@@ -95,19 +95,20 @@ export function archiveWarnings(archive: ArchiveStatus): string[] {
   const { store, checkpoint, journalBytes, journalLimitBytes, verification } = archive;
   const warnings: string[] = [];
   const say = (text: string): void => void warnings.push(`archive ${store}: ${text}`);
+  const journal =
+    `${Math.round((journalBytes / journalLimitBytes) * 100)} % full (${formatBytes(journalBytes)} of ` +
+    `${formatBytes(journalLimitBytes)}); writes wait when it is full`;
   if (checkpoint.failure !== "") {
-    const left = formatBytes(journalLimitBytes - journalBytes);
+    const since = `${checkpoint.failingSince.slice(0, 16).replace("T", " ")} UTC`;
     say(
-      `no checkpoint has succeeded since ${checkpoint.failingSince} (${checkpoint.failure}). Nothing that was answered ` +
-        `is lost: it is in the journal, which has room for ${left} more before writes wait. See that the store is ` +
-        `there, can be written and has space: it is tried again by itself`,
+      `no checkpoint has succeeded since ${since} (${checkpoint.failure}). Nothing that was answered is lost: it is in ` +
+        `the journal, which is ${journal}. See that the store is there, can be written and has space: the checkpoint ` +
+        `is tried again by itself`,
     );
-  }
-  if (journalBytes > journalLimitBytes * JOURNAL_WARNING_PART) {
+  } else if (journalBytes > journalLimitBytes * JOURNAL_WARNING_PART) {
     say(
-      `the journal is ${Math.round((journalBytes / journalLimitBytes) * 100)} % full (${formatBytes(journalBytes)} of ` +
-        `${formatBytes(journalLimitBytes)}), and writes wait when it is full: clients write faster than the store ` +
-        `takes it. If that lasts, give it a faster store, or bridge bursts with a larger journal_size`,
+      `the journal is ${journal}. Clients write faster than the store takes it: if that lasts, give the archive a ` +
+        `faster store, or bridge bursts with a larger journal_size`,
     );
   }
   const { damagedPacks, damagedParts } = verification;

@@ -9,8 +9,6 @@ beforeEach(() => {
 });
 afterEach(() => bed.remove());
 
-const nothingRuns = (store: string): string => `archive ${store}: `;
-
 test("volumes tell their targets, exposed snapshots among them, what was written, and what that cost", async () => {
   const running = await bed.start([bed.target("e1.0"), bed.target("e1.1")]);
   const { archive } = running.targets.archiveOf("e1.0")!;
@@ -72,11 +70,13 @@ test("a checkpoint that failed is a warning with the reason, until one succeeds"
   });
   const [warning, ...more] = archiveWarnings(archive);
   expect(warning).toStartWith(
-    `${nothingRuns(archive.store)}no checkpoint has succeeded since 2026-01-31T12:00:00.000Z (/srv/blobs cannot be ` +
-      `written: no space left). Nothing that was answered is lost`,
+    `archive ${archive.store}: no checkpoint has succeeded since 2026-01-31 12:00 UTC (/srv/blobs cannot be written: ` +
+      `no space left). Nothing that was answered is lost: it is in the journal, which is 3 % full (64 MiB of 2 GiB)`,
   );
-  expect(warning).toContain("room for 1.94 GiB more");
   expect(more).toEqual([]);
+  // Why it is full has been said.
+  expect(archiveWarnings({ ...archive, journalBytes: 2 ** 31 })).toHaveLength(1);
+  expect(archiveWarnings({ ...archive, checkpoint: { ...archive.checkpoint, failure: "" } })).toEqual([]);
 });
 
 test("a journal of more than half its limit is a warning, and one of half is none", () => {
