@@ -6,6 +6,7 @@ import { iovec } from "./structs.ts";
 const RWF_NOWAIT = 8;
 const SEEK_END = 2;
 const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const LOCK_SH = 1;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -41,11 +42,22 @@ export function readAt(fd: number, address: number, lengthBytes: number, offsetB
   return read >= 0 ? read : -errno();
 }
 
+/** Where the next data of a file begins at or after an offset, or the error number negated: -ENXIO where there is none. */
+export function nextData(fd: number, offsetBytes: number): number {
+  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
+  return dataAt >= 0 ? dataAt : -errno();
+}
+
+/** Where the next hole of a file begins at or after an offset, its end being one, or the error number negated. */
+export function nextHole(fd: number, offsetBytes: number): number {
+  const holeAt = Number(libc.lseek(fd, offsetBytes, SEEK_HOLE));
+  return holeAt >= 0 ? holeAt : -errno();
+}
+
 /** Whether a range of a file has no data on the medium, so that it reads as zeros without waiting. */
 export function isHole(fd: number, offsetBytes: number, lengthBytes: number): boolean {
-  const dataAt = Number(libc.lseek(fd, offsetBytes, SEEK_DATA));
-  // ENXIO: no data from there to the end.
-  return dataAt < 0 ? errno() === ENXIO : dataAt >= offsetBytes + lengthBytes;
+  const dataAt = nextData(fd, offsetBytes);
+  return dataAt < 0 ? dataAt === -ENXIO : dataAt >= offsetBytes + lengthBytes;
 }
 
 /** pwrite(2): the bytes written, which may be fewer than asked, or the error number negated. */

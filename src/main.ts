@@ -4,6 +4,8 @@ import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
 import { check } from "./commands/check.ts";
 import { discoverCommand } from "./commands/discover.ts";
+import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { snapshotCommand } from "./commands/snapshot.ts";
@@ -23,6 +25,8 @@ const commands: SubCommandsDef = {
   status: statusCommand,
   verify: verifyCommand,
   snapshot: snapshotCommand,
+  import: importCommand,
+  export: exportCommand,
 };
 
 const main = defineCommand({

@@ -10,9 +10,11 @@ import type { Config } from "../config/config.ts";
 import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
 import { openControlServer } from "../control/control-server.ts";
+import { imageRoutes } from "../control/image-routes.ts";
 import { snapshotRoutes } from "../control/snapshot-routes.ts";
 import { verifyRoutes } from "../control/verify-routes.ts";
 import { openHttpServer } from "../control/http-server.ts";
+import { imageService, type ImageTarget } from "../server/image/image-service.ts";
 import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { archiveSet } from "../server/archive-set.ts";
 import { openExposedTargets, type ExposedTargets } from "../server/exposed-targets.ts";
@@ -119,6 +121,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
         notifyReady("serving");
       }
     });
+  const images = imageService({ find: (name) => imageTarget(targets, name), clients: () => status().clients });
   const control = await openControlServer({
     path: config.server.controlSocket,
     report: status,
@@ -126,6 +129,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     routes: [
       snapshotRoutes(snapshotService({ targets, exposed, turns, tell })),
       verifyRoutes(verificationOf(targets, archives)),
+      imageRoutes(images),
     ],
   });
   const { http: httpAddress } = config.server;
@@ -151,6 +155,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
       await schedule.close();
       await aoe?.close(DRAIN_MS);
       await http?.close();
+      await images.close();
       await control.close();
       await targets.close();
     } catch (error) {
@@ -165,6 +170,14 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   console.log(`voe ready: ${targets.list.length} target${targets.list.length === 1 ? "" : "s"}`);
   for (const line of mountLines(targets, aoe, http?.url)) console.log(line);
   notifyReady("serving");
+}
+
+/** A target as images are written to it and read from it. */
+function imageTarget(targets: TargetSet, name: string): ImageTarget | undefined {
+  const target = targets.list.find((each) => each.name === name);
+  if (target === undefined) return undefined;
+  const { state, reason } = target.status();
+  return { storage: target.aoe.storage, failure: state === "failed" ? reason : undefined, archive: target.archive };
 }
 
 /** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */

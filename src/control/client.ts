@@ -15,6 +15,13 @@ export function controlPaths(asked: string | undefined, environment: NodeJS.Proc
 /** The status report of the first server that answers. Rejects with what was tried and what can be done. */
 export const fetchStatus = (paths: readonly string[]): Promise<StatusReport> => firstAnswer(paths, askStatus);
 
+/** The socket of the first server that answers. Rejects as `fetchStatus`. */
+export const findServer = (paths: readonly string[]): Promise<string> =>
+  firstAnswer(paths, async (path) => {
+    await askStatus(path);
+    return path;
+  });
+
 /**
  * The answer of the first server that there is to a request, for example `/targets/e1.0/snapshots`, however long that
  * takes. Rejects with what was tried where there is none, and with the reason where it refuses.

@@ -68,6 +68,8 @@ function listen(path: string, fetch: (request: Request) => Promise<Response>): B
       // A snapshot may take minutes. Bun honours this for unix sockets, which its types do not know; what is said per
       // request, by `timeout`, it does not honour there.
       idleTimeout: 0 as never,
+      // An image that is imported has no bound, and is not kept.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch,
       error: (error) => Response.json({ error: error.message }, { status: 500 }),
     });

@@ -48,7 +48,7 @@ const directions: Record<string, readonly string[]> = {
   "src/storage/cas/": ["src/base/", "src/storage/", "src/blob/blob-store.ts", "ffi/"],
   "src/blob/": ["src/base/", "src/blob/", "ffi/"],
   "src/config/": ["src/base/", "src/config/"],
-  "src/control/": ["src/base/", "src/control/", "ffi/"],
+  "src/control/": ["src/base/", "src/control/", "src/protocol/image/", "ffi/"],
   "src/initiator/": ["src/base/", "src/initiator/", "src/protocol/", "src/storage/block-storage.ts", "ffi/"],
   "src/server/": [
     "src/base/",

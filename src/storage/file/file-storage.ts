@@ -15,6 +15,7 @@ import {
 } from "../block-storage.ts";
 import type { OrderedRequest } from "../request-order.ts";
 import { tell } from "../tell.ts";
+import { dataRanges } from "./data-ranges.ts";
 import { cachedPages, PAGE_BYTES } from "./cached-pages.ts";
 import { freeRange } from "./free-range.ts";
 import { mediumError } from "./medium-error.ts";
@@ -27,6 +28,11 @@ export interface FileStorage extends BlockStorage {
   readonly failure: string | undefined;
   /** Bytes that the medium has given to the disk, holes not counted. */
   allocatedBytes(): number;
+  /**
+   * The parts that are not holes, ascending, each as it is when it is asked for; throws where the storage was closed.
+   * Absent: everything is read from the medium.
+   */
+  allocatedRanges?(): AsyncGenerator<{ readonly sector: number; readonly sectorCount: number }, void, undefined>;
   /**
    * Gives a disk in a file at least this size, durably, and takes on what the file or device was given from outside.
    * A disk never shrinks, and one that has failed stays as it is.
@@ -126,6 +132,11 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     order.begin(request);
   };
 
+  const checkOpen = (): void => {
+    // A descriptor that was closed may be another file's by now.
+    if (refusal(0, 1, false) !== OK) throw new Error(`${path} was closed`);
+  };
+
   const lend = (sector: number, count: number): number => {
     if (refusal(sector, count, false) !== OK || isBlocked(sector, count, false)) return 0;
     return pages.addressOf(sector, count);
@@ -204,6 +215,13 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     discard,
     onResize: served.onResize,
     allocatedBytes: () => (medium.kind === "file" ? fstatSync(fd).blocks * 512 : info.sectorCount * SECTOR_BYTES),
+    async *allocatedRanges() {
+      checkOpen();
+      for (const range of dataRanges(fd, info.sectorCount)) {
+        yield range;
+        checkOpen();
+      }
+    },
     grow: served.grow,
     close: () => served.close(() => pages.close()),
   };
