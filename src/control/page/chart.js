@@ -45,6 +45,12 @@ function setText(node, text) {
 }
 
 /**
+ * @param {Rates} sample
+ * @param {string} key
+ */
+const figure = (sample, key) => sample[key] ?? 0;
+
+/**
  * Two curves; the area under the first is filled.
  * @param {string} name
  * @param {(value: number) => string} format
@@ -81,34 +87,29 @@ function makeChart(name, format, curves) {
       for (const { now } of lines) setText(now, "–");
       return;
     }
-    /**
-     * @param {Rates} sample
-     * @param {string} key
-     */
-    const value = (sample, key) => sample[key] ?? 0;
-    const most = samples.reduce((top, sample) => Math.max(top, ...curves.map(({ key }) => value(sample, key))), 0);
+    const most = samples.reduce((top, sample) => Math.max(top, ...curves.map(({ key }) => figure(sample, key))), 0);
     /**
      * The curve, or nothing where nothing happened: a line on the axis is only clutter.
      * @param {string} key
      */
     const curve = (key) => {
-      if (samples.every((sample) => value(sample, key) === 0)) return "";
+      if (samples.every((sample) => figure(sample, key) === 0)) return "";
       const points = samples.map((sample) => {
         const x = HISTORY_SECONDS - (last.at - sample.at);
-        const y = CHART_HEIGHT - 1 - (value(sample, key) / most) * (CHART_HEIGHT - 3);
+        const y = CHART_HEIGHT - 1 - (figure(sample, key) / most) * (CHART_HEIGHT - 3);
         return `${x.toFixed(1)},${y.toFixed(1)}`;
       });
       return `M${points.join("L")}`;
     };
     for (const { key, path, now } of lines) {
       path.setAttribute("d", curve(key));
-      setText(now, format(value(last, key)));
+      setText(now, format(figure(last, key)));
     }
     const first = curve(curves[0].key);
     const startX = HISTORY_SECONDS - (last.at - start.at);
     area.setAttribute("d", first && `${first}V${CHART_HEIGHT}H${startX.toFixed(1)}Z`);
     setText(peak, most === 0 ? "" : `peak ${format(most)}`);
-    const now = curves.map(({ key, label }) => `${label} ${format(value(last, key))}`).join(", ");
+    const now = curves.map(({ key, label }) => `${label} ${format(figure(last, key))}`).join(", ");
     svg.setAttribute("aria-label", `${name} in the last two minutes: ${now} now, ${format(most)} at most`);
   };
   return { root, draw };

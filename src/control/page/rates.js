@@ -16,17 +16,18 @@ const TARGET_COUNTERS = ["readBytes", "writtenBytes", "reads", "writes"];
 const ARCHIVE_COUNTERS = ["writtenBytes", "packedBytes", "newBlocks", "knownBlocks"];
 
 /**
+ * @template Row
+ * @param {Row} row
+ * @param {(keyof Row)[]} names
+ */
+const pick = (row, names) => Object.fromEntries(names.map((name) => [name, Number(row[name])]));
+
+/**
  * What is counted in a report: each with a key of its own and its counters by name.
  * @param {StatusReport} report
  * @returns {[key: string, counters: Record<string, number>][]}
  */
 function countersOf({ targets, archives }) {
-  /**
-   * @template Row
-   * @param {Row} row
-   * @param {(keyof Row)[]} names
-   */
-  const pick = (row, names) => Object.fromEntries(names.map((name) => [name, Number(row[name])]));
   return [
     ...targets.map((target) => /** @type {const} */ ([`target ${target.name}`, pick(target, TARGET_COUNTERS)])),
     ...archives.map((archive) => /** @type {const} */ ([`archive ${archive.store}`, pick(archive, ARCHIVE_COUNTERS)])),
