@@ -18,6 +18,7 @@ const BLKROGET = 0x125e;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
 
+const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
 
 const scratch = allocateMemory(4096);
@@ -97,6 +98,11 @@ export function writeVectors(fd: number, count: number, offsetBytes: number): nu
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */
 export function dropCached(fd: number): void {
   libc.posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/** Begins to read a part of a file into the page cache, without waiting for it. */
+export function readAhead(fd: number, offsetBytes: number, lengthBytes: number): void {
+  libc.posix_fadvise(fd, offsetBytes, lengthBytes, POSIX_FADV_WILLNEED);
 }
 
 /** Size of a file or block device in bytes as it is now, or the error number negated. About 0.1 us. */

@@ -32,6 +32,9 @@ export function freeMemory(memory: Memory): void {
   libc.munmap(memory.address, memory.lengthBytes);
 }
 
+/** A view of memory that another thread of this process allocated, and which that thread gives back. */
+export const memoryAt = (address: number, lengthBytes: number): Memory => viewOf(address, lengthBytes);
+
 /** Maps what a socket shares with the kernel (a packet ring) for reading and writing. */
 export function mapShared(fd: number, lengthBytes: number): Memory {
   const address = libc.mmap(0, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);

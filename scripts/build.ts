@@ -5,4 +5,4 @@
 import { $ } from "bun";
 
 const commit = (await $`git rev-parse --short=12 HEAD`.nothrow().quiet().text()).trim() || "unknown";
-await $`bun build src/main.ts --compile --minify-syntax --no-compile-autoload-dotenv --no-compile-autoload-bunfig --define VOE_COMMIT=${JSON.stringify(commit)} --outfile dist/voe`;
+await $`bun build src/main.ts src/storage/cas/pack-worker.ts --compile --minify-syntax --no-compile-autoload-dotenv --no-compile-autoload-bunfig --define VOE_COMMIT=${JSON.stringify(commit)} --outfile dist/voe`;

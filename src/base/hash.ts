@@ -159,3 +159,9 @@ export function digestsEqual(one: Uint8Array, oneAt: number, other: Uint8Array, 
   }
   return true;
 }
+
+/** Whether the 32 bytes from here on are zeros, which stand for a block of zeros and are no digest. */
+export function isZeroDigest(digest: Uint8Array, at: number): boolean {
+  for (let index = at; index < at + DIGEST_BYTES; index++) if (digest[index] !== 0) return false;
+  return true;
+}

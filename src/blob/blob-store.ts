@@ -72,6 +72,12 @@ export interface BlobStore {
   tryGet(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): boolean;
 
   /**
+   * Says that this part of a blob, of which something was read before, will be asked for soon: a store whose medium can
+   * fetch it meanwhile does. Absent where none can. Never fails.
+   */
+  willRead?(name: string, offsetBytes: number, lengthBytes: number): void;
+
+  /**
    * Sees to it that the next `get` of the blob reads what the medium holds, rather than what is cached of it on the way,
    * as far as this machine has a say in that. Fails with `missing`.
    */

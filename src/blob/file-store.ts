@@ -174,6 +174,10 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
       return !closed && openBlobs.tryRead(name, offsetBytes, lengthBytes, target, at);
     },
 
+    willRead(name, offsetBytes, lengthBytes) {
+      if (!closed) openBlobs.willRead(name, offsetBytes, lengthBytes);
+    },
+
     async forgetCached(name, signal) {
       assertBlobName(name);
       await run(`blob ${name} could not be opened`, signal, "missing", () => openBlobs.forgetCached(name));

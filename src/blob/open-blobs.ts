@@ -1,7 +1,7 @@
 /** The descriptors of a file store: blobs never change, so one that was opened once is kept for the next read. */
 import { close, open, read } from "node:fs";
 import { promisify } from "node:util";
-import { dropCached, readCached } from "../../ffi/file.ts";
+import { dropCached, readAhead, readCached } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
 
 interface OpenBlob {
@@ -20,6 +20,8 @@ export interface OpenBlobs {
   tryRead(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): boolean;
   /** Resolves to the bytes read, fewer than asked where the blob ends. Rejects with an error of node:fs. */
   read(name: string, offsetBytes: number, lengthBytes: number, target: Memory, at: number): Promise<number>;
+  /** Begins to read a part of a blob into the page cache, if the blob is open. */
+  willRead(name: string, offsetBytes: number, lengthBytes: number): void;
   /** Drops what the page cache holds of a blob. Rejects with an error of node:fs. */
   forgetCached(name: string): Promise<void>;
   /** Forgets a blob that was replaced or deleted. */
@@ -118,6 +120,10 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
         return doneBytes;
       }),
     forgetCached: (name) => withOpen(name, (fd) => dropCached(fd)),
+    willRead(name, offsetBytes, lengthBytes) {
+      const blob = blobs.get(name);
+      if (blob !== undefined && blob.fd >= 0) readAhead(blob.fd, offsetBytes, lengthBytes);
+    },
     drop,
     async close() {
       for (const name of blobs.keys()) drop(name);

@@ -1,4 +1,5 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
+import { join } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
@@ -8,14 +9,19 @@ import { openFileStore } from "../blob/file-store.ts";
 import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
+import { withReserve } from "../storage/cas/disk-reserve.ts";
+import { PACK_TARGET_BYTES } from "../storage/cas/pack-format.ts";
+import type { PackRunner } from "../storage/cas/pack-runner.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
+import { workerRunner } from "../storage/cas/worker-runner.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
 
 /** The part of the journal at which a checkpoint begins, while writes go on. */
 const CHECKPOINT_PART = 8;
 const SEGMENT_BYTES = 64 * 2 ** 20;
-/** The part of the cache that tree nodes have. */
+/** The parts of the cache that tree nodes have, and directories of packs. */
 const NODE_PART = 8;
+const DIRECTORY_PART = 4;
 const PROGRESS_EVERY_MS = 2000;
 
 export interface ArchiveSet {
@@ -54,18 +60,27 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
       const state = await openArchiveState(stateDir, location, blobs, () =>
         crypto.getRandomValues(new Uint8Array(16)).toHex(),
       );
+      let packRunner: PackRunner | undefined;
       try {
         const hasher = createHasher(backend.hash);
         if (hasher.fallbackReason !== undefined) {
           report("hash", `blocks are hashed with the slow ${hasher.implementation}: ${hasher.fallbackReason}`);
         }
+        const disk = withReserve(realDisk, join(state.directory, "reserve"));
+        const compression = createCompression();
+        const compresses = backend.compression === "lz4";
+        const jobs = { hasher, compression: compresses ? compression : undefined, packBytes: PACK_TARGET_BYTES };
+        packRunner = workerRunner({ ...jobs, report });
         const archive = await openArchive({
-          disk: realDisk,
+          disk,
           stateDirectory: state.directory,
           blobs,
           hasher,
-          compression: createCompression(),
-          compresses: backend.compression === "lz4",
+          compression,
+          compresses,
+          packBytes: PACK_TARGET_BYTES,
+          packRunner,
+          directoryCacheBytes: Math.floor(cacheBytes / DIRECTORY_PART),
           nodeCacheBytes: Math.floor(cacheBytes / NODE_PART),
           journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
           journalLimitBytes: journalBytes,
@@ -76,6 +91,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           report,
           progress: progressLog(blobs.description),
         });
+        disk.started();
         return {
           backend,
           archive,
@@ -90,6 +106,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           },
         };
       } catch (error) {
+        await packRunner?.close();
         state.unlock();
         throw error;
       }

@@ -71,6 +71,16 @@ export function describeBlobStore({ name, open }: BlobStoreImplementation): void
       expect(Buffer.compare(await getBytes(store, small.name, 0, 1000), small.bytes)).toBe(0);
     });
 
+    test("what was said to be read soon reads as it was put, and may be anything", async () => {
+      const { length } = small.bytes;
+      store.willRead?.(small.name, 0, 100);
+      await store.put(small.name, small.bytes);
+      store.willRead?.(small.name, 0, length);
+      expect(Buffer.compare(await getBytes(store, small.name, 0, 10), small.bytes.subarray(0, 10))).toBe(0);
+      store.willRead?.(small.name, length - 10, 2 * length);
+      expect(Buffer.compare(await getBytes(store, small.name, 0, length), small.bytes)).toBe(0);
+    });
+
     test("a blob of no bytes is one", async () => {
       const empty = makeNamedBlob(0, 0);
       await store.put(empty.name, empty.bytes);

@@ -9,6 +9,7 @@ import { openArchive, type Archive } from "../../src/storage/cas/archive.ts";
 import type { PackDirectory, PackFooter } from "../../src/storage/cas/pack-directory.ts";
 import { KIND_NODE } from "../../src/storage/cas/pack-format.ts";
 import { parsePack, readEntry } from "../../src/storage/cas/pack.ts";
+import type { Disk } from "../../src/storage/cas/disk.ts";
 import { SimulatedDisk } from "../simulation/simulated-disk.ts";
 import { fillRandom } from "./block-content.ts";
 import { inMemory } from "./packed-blocks.ts";
@@ -30,7 +31,7 @@ export async function stateDisk(): Promise<SimulatedDisk> {
 }
 
 /** An archive of BLAKE3 and packs of 128 KiB, which are about 30 random blocks. */
-export function openTestArchive(blobs: BlobStore, disk: SimulatedDisk): Promise<Archive> {
+export function openTestArchive(blobs: BlobStore, disk: Disk): Promise<Archive> {
   const random = seededRandom(6);
   let nowMs = 1_700_000_000_000;
   return openArchive({

@@ -4,13 +4,18 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { openInitiator, type Initiator } from "../../src/initiator/initiator.ts";
 import { addressOf, parseConfigReply, tagOf, type ConfigReply } from "../../src/initiator/replies.ts";
-import { writeServerConfig, type FileTarget } from "./server-config.ts";
+import { writeServerConfig, type ArchiveTarget, type FileTarget, type ServerSettings } from "./server-config.ts";
 import { startServer, type ServerProcess } from "./server-process.ts";
 import { addCable, createCable } from "./test-network.ts";
 
 export interface BedTarget extends Omit<FileTarget, "path"> {
   /** In the bed's directory, where it is no absolute path; by default `e1.0.img`. */
   file?: string;
+}
+
+export interface BedArchive extends Omit<ArchiveTarget, "store"> {
+  /** Its blob store, in the bed's directory, where it is no absolute path; by default `blobs`. */
+  store?: string;
 }
 
 export interface ServerBed extends AsyncDisposable {
@@ -22,7 +27,7 @@ export interface ServerBed extends AsyncDisposable {
   readonly controlSocket: string;
   pathOf(target: BedTarget): string;
   /** Writes the configuration and returns its path; a running server does not look at it before SIGHUP. */
-  configure(targets: readonly BedTarget[]): Promise<string>;
+  configure(targets: readonly (BedTarget | BedArchive)[], settings?: ServerSettings): Promise<string>;
   /** Starts a server with what was configured last. It ends with the bed, at the latest. */
   start(): Promise<ServerProcess>;
   /** An initiator on the cable of this number, which is closed with the bed. */
@@ -67,10 +72,15 @@ export async function createBed(mtus: readonly number[]): Promise<ServerBed> {
     initiatorInterfaces,
     controlSocket: join(directory, "voe.sock"),
     pathOf,
-    configure: (targets) =>
+    configure: (targets, settings = {}) =>
       writeServerConfig(directory, {
+        ...settings,
         interfaces: serverInterfaces,
-        targets: targets.map((target) => ({ ...target, path: pathOf(target) })),
+        targets: targets.map((target) =>
+          target.backend === "cas"
+            ? { ...target, store: resolve(directory, target.store ?? "blobs") }
+            : { ...target, path: pathOf(target) },
+        ),
       }),
     async start() {
       const config = join(directory, "voe.toml");

@@ -10,6 +10,7 @@ import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
+import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
@@ -29,6 +30,11 @@ import { openVerifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
+
+/** How often it is looked whether a checkpoint is due. */
+const CHECK_MS = 100;
+/** How many of these times are let pass after one that failed: it hashes everything once more. */
+const RETRY_TICKS = 50;
 
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
@@ -56,6 +62,10 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Memory for directories of packs, in bytes. */
+  readonly directoryCacheBytes?: number;
+  /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
+  readonly packRunner?: PackRunner;
   readonly firmware: string;
   readonly nowMs: () => number;
   readonly random: (bytes: Uint8Array) => void;
@@ -188,17 +198,28 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     return entry;
   };
 
+  let ticksToWait = 0;
   const watch = setInterval(() => {
+    if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => report("checkpoint", `a checkpoint failed: ${error.message}`));
-  }, 100);
+    job.run().catch((error: Error) => {
+      ticksToWait = RETRY_TICKS;
+      report(
+        "checkpoint",
+        `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
+      );
+    });
+  }, CHECK_MS);
   watch.unref();
 
-  const makeRoom = async (): Promise<void> => {
+  const makeRoom = async (onDisk: boolean): Promise<void> => {
     const before = journal.sizeBytes;
+    const dropped = onDisk && journal.dropSpares();
     await job.run();
+    // A write that did not fit keeps others out until what there is of it is gone for good.
+    if (onDisk) await journal.sync();
     // Where a checkpoint frees nothing the next one will not either.
-    if (journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
+    if (!dropped && journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
   };
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
@@ -322,9 +343,14 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
           await attempt(served?.close());
           await volume.close();
         }
-        await attempt(job.run());
+        await attempt(
+          job.run().catch((error: Error) => {
+            throw new Error(`the last checkpoint failed, and the journal keeps what it has: ${error.message}`);
+          }),
+        );
         await attempt(journal.close());
-        await attempt(index.close());
+        // What it does not know at the next start it learns from the packs.
+        await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
         if (failures.length > 0) throw failures[0];
       })();

@@ -158,7 +158,7 @@ export class Journal {
     if (error.errno !== ENOSPC && error.errno !== EDQUOT && error.errno !== EFBIG) return this.#fail(error);
     this.#report(
       `${this.#directory}:full`,
-      `${this.#directory}: the journal cannot grow (${errorName(error.errno)}). Writes are refused until there is room`,
+      `${this.#directory}: the journal cannot grow (${errorName(error.errno)}). Writes are refused until there is room: free space on its filesystem, or enlarge it`,
     );
     return NO_SPACE;
   }
@@ -289,6 +289,13 @@ export class Journal {
     this.#namesUnsynced = true;
     await this.sync();
     if (spare !== undefined) this.#spares.keep(spare, sizeBytes);
+  }
+
+  /** Gives the space of spare segments back to the disk: false where there was none. */
+  dropSpares(): boolean {
+    const hadSome = this.#spares.sizeBytes > 0;
+    this.#spares.trim(0);
+    return hadSome;
   }
 
   /** Closing gives the file's space and cached pages back, which takes a while: never waited for. */

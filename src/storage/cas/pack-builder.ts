@@ -23,8 +23,29 @@ export interface PackBuilderOptions {
   readonly compression: Compression | undefined;
   /** A pack is full when another block would make it larger. */
   readonly targetBytes?: number;
+  /** Where the pack is built; memory of the builder's own unless given. */
+  readonly space?: PackSpace;
   /** Is told of a block that LZ4 got wrong; it was stored plain, so nothing is lost. */
   readonly report: (key: string, message: string) => void;
+}
+
+/** Memory in which packs are built one after the other, each of at most the target's size. */
+export interface PackSpace {
+  /** The pack as it will be stored. */
+  readonly data: Memory;
+  /** Its directory, until it is finished. */
+  readonly directory: Memory;
+}
+
+/** Both parts have the target's size, so that neither ever grows: what is not touched takes no memory. */
+export const allocatePackSpace = (targetBytes = PACK_TARGET_BYTES): PackSpace => ({
+  data: allocateMemory(targetBytes),
+  directory: allocateMemory(targetBytes),
+});
+
+export function freePackSpace({ data, directory }: PackSpace): void {
+  freeMemory(data);
+  freeMemory(directory);
 }
 
 export interface FinishedPack {
@@ -49,19 +70,20 @@ export class PackBuilder {
   readonly #compression: Compression | undefined;
   readonly #report: PackBuilderOptions["report"];
   readonly #targetBytes: number;
+  readonly #space: PackSpace;
+  readonly #ownsSpace: boolean;
   readonly #memory: Memory;
   /** What was compressed, decompressed again. */
   readonly #decoded: Memory;
   /** The same with `Buffer.compare`, which takes ranges and so allocates no views. */
   readonly #decodedBuffer: Buffer;
-  /** Grows: how many entries a pack takes depends on how well they compress. */
-  #directory: Uint8Array;
-  #view: DataView;
+  readonly #directory: Uint8Array;
+  readonly #view: DataView;
   #entryCount = 0;
   #dataBytes = 0;
   #finished = false;
 
-  constructor({ hasher, compression, targetBytes = PACK_TARGET_BYTES, report }: PackBuilderOptions) {
+  constructor({ hasher, compression, targetBytes = PACK_TARGET_BYTES, space, report }: PackBuilderOptions) {
     if (targetBytes < PACK_TARGET_LEAST_BYTES || targetBytes > PACK_MOST_BYTES) {
       throw new RangeError(
         `a pack of ${targetBytes} bytes is not within ${PACK_TARGET_LEAST_BYTES} and ${PACK_MOST_BYTES}`,
@@ -71,16 +93,23 @@ export class PackBuilder {
     this.#compression = compression;
     this.#report = report;
     this.#targetBytes = targetBytes;
-    this.#memory = allocateMemory(targetBytes);
+    this.#ownsSpace = space === undefined;
+    this.#space = space ?? allocatePackSpace(targetBytes);
+    this.#memory = this.#space.data;
     this.#decoded = allocateMemory(BLOCK_MOST_BYTES);
     this.#decodedBuffer = Buffer.from(this.#decoded.bytes.buffer, 0, BLOCK_MOST_BYTES);
-    this.#directory = new Uint8Array(Math.ceil(targetBytes / 4096) * ENTRY_BYTES);
-    this.#view = new DataView(this.#directory.buffer);
+    this.#directory = this.#space.directory.bytes;
+    this.#view = this.#space.directory.view;
   }
 
   /** Blocks appended since the last `reset`. */
   get entryCount(): number {
     return this.#entryCount;
+  }
+
+  /** Bytes of the blocks as they are stored. */
+  get dataBytes(): number {
+    return this.#dataBytes;
   }
 
   /** Size that the pack would have if it were finished now. */
@@ -113,7 +142,6 @@ export class PackBuilder {
     }
     const storedBytes = packedBytes === 0 ? lengthBytes : packedBytes;
     const entryAt = this.#entryCount * ENTRY_BYTES;
-    if (entryAt === this.#directory.length) this.#growDirectory();
     for (let index = 0; index < DIGEST_BYTES; index++) this.#directory[entryAt + index] = hash[hashAt + index]!;
     this.#view.setUint32(entryAt + ENTRY.offset, this.#dataBytes, true);
     this.#view.setUint32(entryAt + ENTRY.storedLength, storedBytes, true);
@@ -123,6 +151,13 @@ export class PackBuilder {
     this.#view.setUint16(entryAt + ENTRY.reserved, 0, true);
     this.#dataBytes += storedBytes;
     return this.#entryCount++;
+  }
+
+  /** Goes on with what another builder has put into the same space. */
+  resume(entryCount: number, dataBytes: number): void {
+    this.#entryCount = entryCount;
+    this.#dataBytes = dataBytes;
+    this.#finished = false;
   }
 
   /** Bytes of the block compressed at the end of the data, or 0 where it is to be stored plain. */
@@ -141,13 +176,6 @@ export class PackBuilder {
         `The library or this host's memory is faulty`,
     );
     return 0;
-  }
-
-  #growDirectory(): void {
-    const larger = new Uint8Array(this.#directory.length * 2);
-    larger.set(this.#directory);
-    this.#directory = larger;
-    this.#view = new DataView(larger.buffer);
   }
 
   /** Ends the pack with its directory and footer. Needs at least one block. */
@@ -183,14 +211,12 @@ export class PackBuilder {
 
   /** Begins the next pack, in the same memory: the finished one must have been stored, or be given up. */
   reset(): void {
-    this.#entryCount = 0;
-    this.#dataBytes = 0;
-    this.#finished = false;
+    this.resume(0, 0);
   }
 
-  /** Gives the memory back. The builder and its packs must not be used again. */
+  /** Gives its memory back, not a space that it was given. The builder and its packs must not be used again. */
   free(): void {
-    freeMemory(this.#memory);
+    if (this.#ownsSpace) freePackSpace(this.#space);
     freeMemory(this.#decoded);
   }
 }

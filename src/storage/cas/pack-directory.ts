@@ -67,6 +67,11 @@ export class PackDirectory {
     return hashes;
   }
 
+  /** Bytes of all entries as stored: where in the pack the directory begins. */
+  get dataBytes(): number {
+    return this.offsetBytes(this.entryCount - 1) + this.storedBytes(this.entryCount - 1);
+  }
+
   /** Bytes of all blocks before compression. */
   plainTotalBytes(): number {
     let total = 0;
@@ -172,22 +177,26 @@ export function parseDirectory(bytes: Uint8Array, footer: PackFooter, hasher: Ha
 
 /** What is wrong with an entry that should begin at `offsetBytes`. */
 function invalidEntry(directory: PackDirectory, entry: number, offsetBytes: number): string | undefined {
-  const plainBytes = directory.plainBytes(entry);
-  const storedBytes = directory.storedBytes(entry);
-  const encoding = directory.encoding(entry);
   const kind: number = directory.kind(entry);
   if (directory.offsetBytes(entry) !== offsetBytes) return `is not at byte ${offsetBytes}`;
-  if (plainBytes === 0 || plainBytes > BLOCK_MOST_BYTES) return `has a block of ${plainBytes} bytes`;
-  if (storedBytes === 0) return "has no stored bytes";
-  if (encoding === ENCODING_PLAIN) {
-    if (storedBytes !== plainBytes) return `stores ${plainBytes} bytes as ${storedBytes} without compression`;
-  } else if (encoding === ENCODING_LZ4) {
-    if (storedBytes >= plainBytes) return `is compressed from ${plainBytes} bytes to ${storedBytes}`;
-  } else {
-    return `has encoding ${encoding}, which is not known`;
-  }
+  const reason = invalidLengths(directory, entry);
+  if (reason !== undefined) return reason;
   if (kind !== KIND_DATA && kind !== KIND_NODE) return `is of kind ${kind}, which is not known`;
   const reservedAt = entry * ENTRY_BYTES + ENTRY.reserved;
   if (directory.bytes[reservedAt] !== 0 || directory.bytes[reservedAt + 1] !== 0) return "has reserved bytes set";
   return undefined;
+}
+
+/** What is wrong with the lengths and the encoding of an entry, so that it must not be read. */
+export function invalidLengths(directory: PackDirectory, entry: number): string | undefined {
+  const plainBytes = directory.plainBytes(entry);
+  const storedBytes = directory.storedBytes(entry);
+  const encoding = directory.encoding(entry);
+  if (plainBytes === 0 || plainBytes > BLOCK_MOST_BYTES) return `has a block of ${plainBytes} bytes`;
+  if (storedBytes === 0) return "has no stored bytes";
+  if (encoding === ENCODING_PLAIN) {
+    return storedBytes === plainBytes ? undefined : `stores ${plainBytes} bytes as ${storedBytes} without compression`;
+  }
+  if (encoding !== ENCODING_LZ4) return `has encoding ${encoding}, which is not known`;
+  return storedBytes < plainBytes ? undefined : `is compressed from ${plainBytes} bytes to ${storedBytes}`;
 }

@@ -56,7 +56,8 @@ export function readEntry(
     if (at + storedBytes > source.lengthBytes || targetAt + plainBytes > target.lengthBytes) {
       throw new RangeError(`entry ${entry} of ${storedBytes} bytes is not inside the memory it was read into`);
     }
-    target.bytes.set(source.bytes.subarray(at, at + storedBytes), targetAt);
+    // It may have been read to its place.
+    if (source !== target || at !== targetAt) target.bytes.set(source.bytes.subarray(at, at + storedBytes), targetAt);
   } else if (!compression.decompress(source, at, storedBytes, target, targetAt, plainBytes)) {
     status = "undecodable";
   }

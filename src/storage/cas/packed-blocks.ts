@@ -4,40 +4,51 @@
  */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Compression } from "../../base/compression.ts";
-import { DIGEST_BYTES, type Hasher } from "../../base/hash.ts";
-import type { Memory } from "../../base/memory.ts";
+import { DIGEST_BYTES, isZeroDigest, type Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
-import { LATER, MEDIUM_ERROR, OK, type StorageStatus } from "../block-storage.ts";
+import { OK } from "../block-storage.ts";
+import { BATCH_BYTES, type BlockBatch } from "./block-batch.ts";
+import { createBlockFinder, type Found } from "./block-finder.ts";
+import { createBlockReader } from "./block-reader.ts";
+import { createBlocksUnderWay } from "./blocks-under-way.ts";
 import type { Blocks } from "./blocks.ts";
-import { FOUND, LATER as LOOK_LATER, type BlockIndex } from "./index/block-index.ts";
+import { createEntryReader } from "./entry-reader.ts";
+import { ABSENT, FOUND, LATER, type BlockIndex } from "./index/block-index.ts";
 import { createPlaces } from "./index/places.ts";
-import { PackBuilder, type FinishedPack } from "./pack-builder.ts";
+import { createPackDirectories } from "./pack-directories.ts";
 import type { PackDirectory } from "./pack-directory.ts";
-import { BLOCK_MOST_BYTES, KIND_DATA, KIND_NODE, packBlobName, type BlockKind } from "./pack-format.ts";
-import { readEntry } from "./pack.ts";
-import { readPackDirectory } from "./read-pack-directory.ts";
+import { KIND_DATA, KIND_NODE, PACK_TARGET_BYTES } from "./pack-format.ts";
+import { inThreadRunner, type PackRunner } from "./pack-runner.ts";
+import { createPackWriter } from "./pack-writer.ts";
+import { forEachBounded, Slice } from "./tree/bounded-work.ts";
 import { NODE_BYTES } from "./tree/shape.ts";
 import { NOT_IN_MEMORY, type NodeStore } from "./tree/node-store.ts";
 
-/** Packs that are filled or stored at a time: one is filled while the others are on their way. */
-const BUILDERS = 3;
-/** Directories that are kept: about 200 KiB each with blocks of 4 KiB. */
-const MOST_DIRECTORIES = 128;
+/** Memory for directories unless configured: those of 5 GiB of data in blocks of 4 KiB. */
+const DIRECTORY_CACHE_BYTES = 64 * 2 ** 20;
+/** Lookups that wait for a medium at the same time. */
+const LOOKUPS_MOST = 16;
+/** Blocks that are looked up before the clock is looked at. */
+const LOOKUP_PIECE = 64;
 
 export interface PackedBlocksOptions {
   readonly hasher: Hasher;
-  /** Absent: blocks are stored plain. */
   readonly compression: Compression;
+  /** Whether new blocks are compressed where that saves space. */
   readonly compresses: boolean;
   readonly blobs: BlobStore;
   readonly index: BlockIndex;
   /** Size of packs, that of the format unless given. */
   readonly packBytes?: number;
+  /** Memory for directories of packs. */
+  readonly directoryCacheBytes?: number;
+  /** Who hashes and compresses, for packs of the same size: this thread unless given. It is closed with the blocks. */
+  readonly packRunner?: PackRunner;
   readonly report: (key: string, message: string) => void;
 }
 
 export interface PackedBlocks {
-  /** The blocks of volumes that have blocks of this size. */
+  /** The store's blocks of one size, a power of two from 512 to 65536. */
   blocksOf(blockBytes: number): Blocks;
   readonly nodes: NodeStore;
   /** Blocks that were put and new, and those that the store had; bytes of the new ones, and of packs stored. */
@@ -45,289 +56,215 @@ export interface PackedBlocks {
   close(): Promise<void>;
 }
 
-/** A block's hash as a key: a string of 32 characters is found faster than any other form of 32 bytes. */
-const keyOf = (hash: Uint8Array, at: number): string =>
-  Buffer.from(hash.buffer, hash.byteOffset + at, DIGEST_BYTES).toString("latin1");
-
 export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
-  const { hasher, blobs, index, report } = options;
-  const places = createPlaces();
-  const directories = new Map<number, PackDirectory>();
-  const stored = allocateMemory(BLOCK_MOST_BYTES);
-  const nodeMemory = allocateMemory(NODE_BYTES);
+  const { hasher, compression, blobs, index, report } = options;
+  const packBytes = options.packBytes ?? PACK_TARGET_BYTES;
+  const packName = (number: number): Uint8Array => index.packName(number);
+  const directories = createPackDirectories({
+    blobs,
+    hasher,
+    packName,
+    mostBytes: options.directoryCacheBytes ?? DIRECTORY_CACHE_BYTES,
+    report,
+  });
+  const finder = createBlockFinder(index, directories);
+  const entries = createEntryReader({ blobs, hasher, compression, packName });
+  const underWay = createBlocksUnderWay(hasher, compression);
+  const reader = createBlockReader({ ...options, directories, finder, entries, underWay });
+  const runner =
+    options.packRunner ??
+    inThreadRunner({ hasher, compression: options.compresses ? compression : undefined, packBytes });
   const counters = { newBlocks: 0, knownBlocks: 0, newBytes: 0, packBytes: 0 };
-  /** Hashes of blocks in packs that are not in the index yet; nodes with their content, which may be read again. */
-  const underWay = new Map<string, Uint8Array | undefined>();
-  const free = Array.from(
-    { length: BUILDERS },
-    () =>
-      new PackBuilder({
-        hasher,
-        compression: options.compresses ? options.compression : undefined,
-        ...(options.packBytes === undefined ? {} : { targetBytes: options.packBytes }),
-        report,
-      }),
-  );
-  /** The one that is being filled; none while all are on their way. */
-  let builder: PackBuilder | undefined;
-  const storing = new Set<Promise<void>>();
-  /** Full packs that the store would not take: they are kept, and tried again, since the journal may not be asked twice. */
-  const refused: { pack: FinishedPack; from: PackBuilder }[] = [];
-  let failure: Error | undefined;
+  const nodeMemory = allocateMemory(NODE_BYTES);
+  /** Where the last block and the last node that the store had were found. */
+  const found: Found = { pack: undefined, ordinal: 0 };
+  const foundNode: Found = { pack: undefined, ordinal: 0 };
 
-  const remember = (number: number, directory: PackDirectory): PackDirectory => {
-    directories.delete(number);
-    directories.set(number, directory);
-    if (directories.size > MOST_DIRECTORIES) directories.delete(directories.keys().next().value!);
-    return directory;
-  };
-
-  const directoryOf = async (number: number): Promise<PackDirectory | undefined> => {
-    const known = directories.get(number);
-    if (known !== undefined) return known;
-    const name = index.packName(number);
-    const read = await readPackDirectory(blobs, name, hasher);
-    if (!("reason" in read)) return remember(number, read.directory);
-    const blob = packBlobName(name);
-    report(`pack:${blob}`, `pack ${blob} of ${blobs.description} is damaged: ${read.reason}`);
-    return undefined;
-  };
-
-  /** Puts a full pack into the blob store and the index, then its builder is free again. */
-  const store = (pack: FinishedPack, from: PackBuilder): void => {
-    const { name, bytes, directory } = pack;
-    const work = (async () => {
-      try {
-        await blobs.put(packBlobName(name), bytes);
-        await index.addPack({ name, hashes: directory.hashes(), plainBytes: directory.plainTotalBytes() });
-        counters.packBytes += bytes.length;
-      } catch (error) {
-        failure = error as Error;
-        refused.push({ pack, from });
-        return;
-      }
-      for (let entry = 0; entry < directory.entryCount; entry++) underWay.delete(keyOf(directory.hashOf(entry), 0));
-      from.reset();
-      free.push(from);
-    })();
-    storing.add(work);
-    void work.then(() => storing.delete(work));
-  };
-
-  /** Waits for what is on its way, and tries what was refused once more. Rejects where it is refused again. */
-  const settle = async (): Promise<void> => {
-    await Promise.all(storing);
-    if (refused.length === 0) return;
-    failure = undefined;
-    for (const { pack, from } of refused.splice(0)) store(pack, from);
-    await Promise.all(storing);
-    if (failure !== undefined) throw failure;
-  };
-
-  const seal = (): void => {
-    if (builder === undefined || builder.entryCount === 0) return;
-    store(builder.finish(), builder);
-    builder = undefined;
-  };
-
-  const freeBuilder = async (): Promise<void> => {
-    while (free.length === 0 && storing.size > 0) await Promise.race(storing);
-    if (free.length === 0) await settle();
-  };
-
-  /** Appends a new block; waits where that takes another builder. */
-  const append = (
-    kind: BlockKind,
-    hash: Uint8Array,
-    hashAt: number,
-    source: Memory,
-    at: number,
-    lengthBytes: number,
-  ): void | Promise<void> => {
-    builder ??= free.pop();
-    if (builder === undefined || builder.tryAppend(kind, hash, hashAt, source, at, lengthBytes) < 0) {
-      seal();
-      return freeBuilder().then(() => append(kind, hash, hashAt, source, at, lengthBytes));
+  const stored = async (name: Uint8Array, directory: PackDirectory, sizeBytes: number): Promise<void> => {
+    const hashes = directory.hashes();
+    await index.addPack({ name, hashes, plainBytes: directory.plainTotalBytes() });
+    counters.packBytes += sizeBytes;
+    // What was just written is what is read, or written again, next.
+    const places = createPlaces();
+    if (index.tryLookup(hashes, 0, places) !== FOUND) return;
+    for (const number of places.packs.subarray(0, places.count)) {
+      if (Buffer.compare(packName(number), name) === 0) directories.remember(number, directory);
     }
-    const key = keyOf(hash, hashAt);
-    underWay.set(key, kind === KIND_NODE ? source.bytes.slice(at, at + lengthBytes) : undefined);
-    counters.newBlocks++;
-    counters.newBytes += lengthBytes;
-    return undefined;
   };
+  const writer = createPackWriter({ runner, blobs, packBytes, underWay, stored, report });
 
-  /** Whether one of the places found really has the block; undefined where a directory has to be read for that. */
-  const isKnown = (hash: Uint8Array, at: number): boolean | undefined => {
-    let unsure = false;
+  /**
+   * Whether the store has a block, asking the medium. A single block of a pack is believed to be there once it was
+   * read: a false yes would lose the block that was to be stored.
+   */
+  const isStored = async (hashes: Uint8Array, at: number, lengthBytes: number): Promise<boolean> => {
+    const places = createPlaces();
+    if ((await index.lookup(hashes, at, places)) !== FOUND) return false;
     for (let i = 0; i < places.count; i++) {
-      const directory = directories.get(places.packs[i]!);
-      if (directory === undefined) unsure = true;
-      else if (directory.holds(places.ordinals[i]!, hash, at)) return true;
-    }
-    return unsure ? undefined : false;
-  };
-
-  const isKnownLater = async (hash: Uint8Array, at: number): Promise<boolean> => {
-    const found = createPlaces();
-    if ((await index.lookup(hash, at, found)) !== FOUND) return false;
-    for (let i = 0; i < found.count; i++) {
-      const directory = await directoryOf(found.packs[i]!);
-      if (directory?.holds(found.ordinals[i]!, hash, at) === true) return true;
+      const number = places.packs[i]!;
+      const ordinal = places.ordinals[i]!;
+      if (finder.isDistrusted(number, ordinal)) continue;
+      let pack = directories.tryGet(number);
+      if (pack === undefined && !directories.isWorthLoading(number)) {
+        const block = allocateMemory(lengthBytes);
+        try {
+          if (await entries.read(number, ordinal, hashes, at, lengthBytes, block, 0)) return true;
+        } finally {
+          freeMemory(block);
+        }
+      }
+      pack ??= await directories.load(number);
+      if (pack?.directory.holds(ordinal, hashes, at) !== true) continue;
+      found.pack = pack;
+      found.ordinal = ordinal;
+      return true;
     }
     return false;
   };
 
-  const putBlock = (
-    kind: BlockKind,
-    source: Memory,
-    at: number,
-    lengthBytes: number,
-    hashes: Uint8Array,
-    hashAt: number,
-  ): void | Promise<void> => {
-    hasher.hash(source.bytes, at, lengthBytes, hashes, hashAt);
-    if (underWay.has(keyOf(hashes, hashAt))) {
+  /** Notes a block of a batch as being under way, unless it is already. */
+  const admit = (batch: BlockBatch, block: number, lengthBytes: number): boolean => {
+    if (!underWay.addInBatch(batch.hashes, block * DIGEST_BYTES, batch, block)) {
       counters.knownBlocks++;
-      return undefined;
+      return false;
     }
-    const status = index.tryLookup(hashes, hashAt, places);
-    const known = status === LOOK_LATER ? undefined : status === FOUND ? isKnown(hashes, hashAt) : false;
-    if (known === true) {
-      counters.knownBlocks++;
-      return undefined;
+    counters.newBlocks++;
+    counters.newBytes += lengthBytes;
+    return true;
+  };
+
+  /** Numbers of the blocks of a batch that the store does not have, ascending. */
+  const findNew = async (batch: BlockBatch, count: number, blockBytes: number): Promise<number[]> => {
+    const slice = new Slice();
+    const { hashes } = batch;
+    const isNew = new Uint8Array(count);
+    const unsure: number[] = [];
+    for (let block = 0; block < count; block++) {
+      if (isZeroDigest(hashes, block * DIGEST_BYTES)) continue;
+      const status = finder.tryFind(hashes, block * DIGEST_BYTES, found);
+      if (status === ABSENT) isNew[block] = 1;
+      else if (status === FOUND) counters.knownBlocks++;
+      else unsure.push(block);
+      if (block % LOOKUP_PIECE === LOOKUP_PIECE - 1 && slice.isOver) await slice.giveWay();
     }
-    if (known === false) return append(kind, hashes, hashAt, source, at, lengthBytes);
-    return isKnownLater(hashes, hashAt).then((isThere) => {
-      if (!isThere) return append(kind, hashes, hashAt, source, at, lengthBytes);
-      counters.knownBlocks++;
+    await forEachBounded(unsure, LOOKUPS_MOST, (block) => {
+      const take = (known: boolean): void => {
+        if (known) counters.knownBlocks++;
+        else isNew[block] = 1;
+      };
+      const at = block * DIGEST_BYTES;
+      // A directory that was read for one block tells of those beside it.
+      const status = finder.tryFind(hashes, at, found);
+      if (status === LATER) return isStored(hashes, at, blockBytes).then(take);
+      take(status === FOUND);
       return undefined;
     });
+    return Array.from({ length: count }, (_, block) => block).filter((block) => isNew[block] === 1);
   };
 
-  /** Decodes and verifies an entry that was read into `from`. */
-  const deliver = (
-    number: number,
-    ordinal: number,
-    directory: PackDirectory,
-    from: Memory,
-    target: Memory,
-    at: number,
-  ): StorageStatus => {
-    const status = readEntry(directory, ordinal, from, 0, target, at, hasher, options.compression);
-    if (status === "verified") return OK;
-    const name = packBlobName(index.packName(number));
-    report(
-      `block:${name}`,
-      `block ${directory.hashOf(ordinal).toHex()} in pack ${name} at byte ${directory.offsetBytes(ordinal)} is damaged ` +
-        `(${status}). It is not served. Run voe verify to learn what is affected`,
-    );
-    return MEDIUM_ERROR;
-  };
-
-  /** Reads a block of this length where nothing has to be waited for. */
-  const tryReadBlock = (hash: Uint8Array, lengthBytes: number, target: Memory, at: number): StorageStatus => {
-    if (index.tryLookup(hash, 0, places) !== FOUND) return LATER;
-    for (let i = 0; i < places.count; i++) {
-      const number = places.packs[i]!;
-      const ordinal = places.ordinals[i]!;
-      const directory = directories.get(number);
-      if (directory === undefined) return LATER;
-      if (!directory.holds(ordinal, hash, 0)) continue;
-      if (directory.plainBytes(ordinal) !== lengthBytes) return MEDIUM_ERROR;
-      const name = packBlobName(index.packName(number));
-      const isThere = blobs.tryGet(name, directory.offsetBytes(ordinal), directory.storedBytes(ordinal), stored, 0);
-      return isThere ? deliver(number, ordinal, directory, stored, target, at) : LATER;
-    }
-    return LATER;
-  };
-
-  /** Reads a block of this length from every place that may have it, until one has. */
-  const readBlock = async (
-    hash: Uint8Array,
-    lengthBytes: number,
-    target: Memory,
-    at: number,
-  ): Promise<StorageStatus> => {
-    const found = createPlaces();
-    const from = allocateMemory(BLOCK_MOST_BYTES);
-    let worst = `block ${hash.toHex()} is in no pack of ${blobs.description}`;
+  const put = async (batch: BlockBatch, count: number, blockBytes: number): Promise<Uint8Array> => {
+    let news: number[];
     try {
-      if ((await index.lookup(hash, 0, found)) !== FOUND) found.count = 0;
-      for (let i = 0; i < found.count; i++) {
-        const number = found.packs[i]!;
-        const ordinal = found.ordinals[i]!;
-        try {
-          const directory = await directoryOf(number);
-          if (directory?.holds(ordinal, hash, 0) !== true || directory.plainBytes(ordinal) !== lengthBytes) continue;
-          const name = packBlobName(index.packName(number));
-          await blobs.get(name, directory.offsetBytes(ordinal), directory.storedBytes(ordinal), from, 0);
-          if (deliver(number, ordinal, directory, from, target, at) === OK) return OK;
-        } catch (error) {
-          worst = `block ${hash.toHex()} cannot be read: ${(error as Error).message}`;
-        }
-      }
+      await runner.run({ kind: "hash", batchAddress: batch.address, blockBytes, from: 0, to: count });
+      news = await findNew(batch, count, blockBytes);
     } catch (error) {
-      worst = `block ${hash.toHex()} cannot be looked up: ${(error as Error).message}`;
-    } finally {
-      freeMemory(from);
+      writer.giveBack(batch);
+      throw error;
     }
-    report("block:unreadable", worst);
-    return MEDIUM_ERROR;
+    const hashes = batch.hashes.slice(0, count * DIGEST_BYTES);
+    // All that was admitted is appended in the same turn: nobody may rely on a block that then is not.
+    let chosen = 0;
+    for (const block of news) if (admit(batch, block, blockBytes)) batch.chosen[chosen++] = block;
+    writer.append(batch, chosen, blockBytes, KIND_DATA);
+    return hashes;
+  };
+
+  let nodeBatch: BlockBatch | undefined;
+  let nodeCount = 0;
+  let gettingNodeBatch: Promise<void> | undefined;
+
+  const appendNodes = (): void => {
+    if (nodeBatch === undefined) return;
+    writer.append(nodeBatch, nodeCount, NODE_BYTES, KIND_NODE);
+    nodeBatch = undefined;
+    nodeCount = 0;
+  };
+
+  const getNodeBatch = async (): Promise<void> => {
+    nodeBatch = await writer.emptyBatch();
+  };
+
+  const addNode = (bytes: Uint8Array, hash: Uint8Array): void | Promise<void> => {
+    if (nodeBatch === undefined) {
+      gettingNodeBatch ??= getNodeBatch().finally(() => (gettingNodeBatch = undefined));
+      return gettingNodeBatch.then(() => addNode(bytes, hash));
+    }
+    nodeBatch.memory.bytes.set(bytes, nodeCount * NODE_BYTES);
+    nodeBatch.hashes.set(hash, nodeCount * DIGEST_BYTES);
+    if (!admit(nodeBatch, nodeCount, NODE_BYTES)) return undefined;
+    nodeBatch.chosen[nodeCount] = nodeCount;
+    nodeCount++;
+    if (nodeCount === BATCH_BYTES / NODE_BYTES) appendNodes();
+    return undefined;
   };
 
   const sync = (): Promise<void> => {
-    seal();
-    return settle();
+    appendNodes();
+    return writer.sync();
   };
 
   return {
-    counters,
     blocksOf: (blockBytes) => ({
       blockBytes,
-      tryRead: (hash, target, at) => tryReadBlock(hash, blockBytes, target, at),
-      read: (hash, target, at) => readBlock(hash, blockBytes, target, at),
-      put: (source, at, hashes, hashAt) => putBlock(KIND_DATA, source, at, blockBytes, hashes, hashAt),
+      tryRead: (hash, target, at) => reader.tryReadMany(hash, 1, blockBytes, target, at),
+      read: (hash, target, at) => reader.readMany(hash, 1, blockBytes, target, at),
+      tryReadMany: (hashes, count, target, at) => reader.tryReadMany(hashes, count, blockBytes, target, at),
+      readMany: (hashes, count, target, at) => reader.readMany(hashes, count, blockBytes, target, at),
+      emptyBatch: () => writer.emptyBatch(),
+      put: (batch, count) => put(batch, count, blockBytes),
+      giveBack: (batch) => writer.giveBack(batch),
       sync,
     }),
     nodes: {
       tryGet(hash, target) {
-        const recent = underWay.get(keyOf(hash, 0));
-        if (recent !== undefined) {
-          target.set(recent);
-          return recent.length;
-        }
-        if (tryReadBlock(hash, NODE_BYTES, nodeMemory, 0) !== OK) return NOT_IN_MEMORY;
+        if (reader.tryReadMany(hash, 1, NODE_BYTES, nodeMemory, 0) !== OK) return NOT_IN_MEMORY;
         target.set(nodeMemory.bytes.subarray(0, NODE_BYTES));
         return NODE_BYTES;
       },
       async get(hash) {
-        const recent = underWay.get(keyOf(hash, 0));
-        if (recent !== undefined) return recent;
         const memory = allocateMemory(NODE_BYTES);
         try {
-          if ((await readBlock(hash, NODE_BYTES, memory, 0)) !== OK) throw new Error("cannot be read, see the log");
+          const status = await reader.readMany(hash, 1, NODE_BYTES, memory, 0);
+          if (status !== OK) throw new Error("cannot be read, see the log");
           return memory.bytes.slice(0, NODE_BYTES);
         } finally {
           freeMemory(memory);
         }
       },
       put(bytes) {
-        const memory = allocateMemory(NODE_BYTES);
-        memory.bytes.set(bytes);
         const hash = new Uint8Array(DIGEST_BYTES);
-        const waits = putBlock(KIND_NODE, memory, 0, bytes.length, hash, 0);
-        if (waits === undefined) {
-          freeMemory(memory);
+        hasher.hash(bytes, 0, bytes.length, hash, 0);
+        const status = finder.tryFind(hash, 0, foundNode);
+        if (status === LATER) {
+          return isStored(hash, 0, NODE_BYTES).then(async (known) => {
+            if (known) counters.knownBlocks++;
+            else await addNode(bytes, hash);
+            return hash;
+          });
+        }
+        if (status === FOUND) {
+          counters.knownBlocks++;
           return hash;
         }
-        return waits.finally(() => freeMemory(memory)).then(() => hash);
+        const waits = addNode(bytes, hash);
+        return waits === undefined ? hash : waits.then(() => hash);
       },
     },
+    counters,
     async close() {
-      await Promise.all(storing);
-      for (const each of [...free, ...refused.map(({ from }) => from)]) each.free();
-      builder?.free();
-      freeMemory(stored);
+      await writer.close();
+      await runner.close();
+      reader.close();
       freeMemory(nodeMemory);
     },
   };

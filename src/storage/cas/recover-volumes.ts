@@ -72,15 +72,27 @@ export async function recoverVolumes(
   const directory = join(stateDirectory, "journal");
   disk.makeDirectory(directory);
   const expected = await readCheckpointFile(disk, stateDirectory);
-  const isCovered = [...byNumber.values()].some(({ newest }) => newest.record.journalSequence > 0);
-  if (isCovered && (await disk.list(directory)).length === 0) {
+  // The journal is durable before the first volume is made.
+  if (byNumber.size > 0 && (await disk.list(directory)).length === 0) {
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
     throw new Error(
       `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
         `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
     );
   }
-  const { journal } = await openJournal(
+  if (expected !== undefined) {
+    // Before the journal lets go of records, there is a root that covers them.
+    const coveredEnd =
+      1 + Math.max(-1, ...Array.from(byNumber.values(), ({ newest }) => newest.record.journalSequence));
+    if (coveredEnd < expected.fromSequence) {
+      throw new Error(
+        `${blobs.description} is older than the journal in ${directory}: its roots cover records before ` +
+          `${coveredEnd}, and the journal has let go of those before ${expected.fromSequence}. Is it a copy that was ` +
+          `made earlier? Name the store that this journal belongs to`,
+      );
+    }
+  }
+  const { journal, recovery } = await openJournal(
     disk,
     directory,
     {
@@ -101,5 +113,13 @@ export async function recoverVolumes(
       else volume.dirty.discard(record.firstSector, record.sectorCount);
     },
   );
+  if (recovery.lostCount > 0) {
+    const records = recovery.lostCount === 1 ? "a record" : `${recovery.lostCount} records`;
+    report(
+      "journal:torn",
+      `${directory}: the journal ended in ${records} that no sync had covered and that a crash has damaged; what was not ` +
+        `whole was cut off. ${recovery.recordCount} records before that are intact`,
+    );
+  }
   return { journal, volumes: [...byNumber.values()] };
 }

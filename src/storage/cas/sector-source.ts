@@ -30,17 +30,24 @@ export interface SectorSource extends BlockSource {
 /** Where the newest data of a sector is: see `DirtyBlocks.placeOf`. */
 export type PlaceOf = (sector: number) => number;
 
-const hash = new Uint8Array(HASH_BYTES);
+/** Most blocks that are read together. */
+const MOST_BLOCKS = 128;
+const hashes = new Uint8Array(MOST_BLOCKS * HASH_BYTES);
 
-/** How many sectors from `sector` on, at most `most`, are read in one go: those of one record, of one block, or zeros. */
+/**
+ * How many sectors from `sector` on, at most `most`, are read in one go: those of one record, of whole blocks or a part
+ * of one, or zeros.
+ */
 function runLength(placeOf: PlaceOf, sector: number, most: number, blockSectors: number): number {
   const place = placeOf(sector);
   let run = 1;
   if (place === ZERO) {
     while (run < most && placeOf(sector + run) === ZERO) run++;
   } else if (place === CLEAN) {
-    const inBlock = Math.min(most, blockSectors - (sector % blockSectors));
-    while (run < inBlock && placeOf(sector + run) === CLEAN) run++;
+    const inBlock = sector % blockSectors;
+    const upTo = Math.min(most, inBlock === 0 ? MOST_BLOCKS * blockSectors : blockSectors - inBlock);
+    while (run < upTo && placeOf(sector + run) === CLEAN) run++;
+    if (run > blockSectors) run -= run % blockSectors;
   } else {
     while (run < most && (place + run) % RECORD_SECTORS !== 0 && placeOf(sector + run) === place + run) run++;
   }
@@ -72,7 +79,7 @@ export function tryReadSectors(
       place === ZERO
         ? zero(target, to, run)
         : place === CLEAN
-          ? tryReadBlock(source, next, run, target, to, scratch)
+          ? tryReadBlocks(source, next, run, target, to, scratch)
           : source.journal!.tryRead(place, run * SECTOR_BYTES, target, to);
     if (status !== OK) return status;
     done += run;
@@ -80,7 +87,7 @@ export function tryReadSectors(
   return OK;
 }
 
-function tryReadBlock(
+function tryReadBlocks(
   { tree, blocks }: BlockSource,
   sector: number,
   count: number,
@@ -89,13 +96,16 @@ function tryReadBlock(
   scratch: Memory,
 ): StorageStatus {
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
-  const block = Math.floor(sector / blockSectors);
-  const found = tree.tryLookup(block, hash, 0);
-  if (found === LATER) return LATER;
-  if (found === HOLE) return zero(target, at, count);
-  if (count === blockSectors) return blocks.tryRead(hash, target, at);
-  const status = blocks.tryRead(hash, scratch, 0);
-  if (status === OK) copyPart(scratch, sector - block * blockSectors, count, target, at);
+  const first = Math.floor(sector / blockSectors);
+  const blockCount = Math.ceil(count / blockSectors);
+  for (let i = 0; i < blockCount; i++) {
+    const found = tree.tryLookup(first + i, hashes, i * HASH_BYTES);
+    if (found === LATER) return LATER;
+    if (found === HOLE) hashes.fill(0, i * HASH_BYTES, (i + 1) * HASH_BYTES);
+  }
+  if (count % blockSectors === 0) return blocks.tryReadMany(hashes, blockCount, target, at);
+  const status = blocks.tryReadMany(hashes, 1, scratch, 0);
+  if (status === OK) copyPart(scratch, sector - first * blockSectors, count, target, at);
   return status;
 }
 
@@ -124,7 +134,7 @@ export async function readSectors(
     const run = runLength(placeOf, next, count - done, blockSectors);
     const to = at + done * SECTOR_BYTES;
     if (place === ZERO) zero(target, to, run);
-    else if (place === CLEAN) parts.push(readBlock(source, next, run, target, to));
+    else if (place === CLEAN) parts.push(readBlocks(source, next, run, target, to));
     else parts.push(readRecord(source, place, run, target, to));
     done += run;
   }
@@ -147,7 +157,7 @@ async function readRecord(
   }
 }
 
-async function readBlock(
+async function readBlocks(
   { tree, blocks, report }: BlockSource,
   sector: number,
   count: number,
@@ -155,19 +165,26 @@ async function readBlock(
   at: number,
 ): Promise<StorageStatus> {
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
-  const block = Math.floor(sector / blockSectors);
-  const blockHash = new Uint8Array(HASH_BYTES);
+  const first = Math.floor(sector / blockSectors);
+  const blockHashes = new Uint8Array(Math.ceil(count / blockSectors) * HASH_BYTES);
+  const lookups: Promise<unknown>[] = [];
+  for (let i = 0; i * HASH_BYTES < blockHashes.length; i++) {
+    // A hole leaves the zeros that stand for it.
+    if (tree.tryLookup(first + i, blockHashes, i * HASH_BYTES) === LATER) {
+      lookups.push(tree.lookup(first + i, blockHashes, i * HASH_BYTES));
+    }
+  }
   try {
-    if ((await tree.lookup(block, blockHash, 0)) === HOLE) return zero(target, at, count);
+    await Promise.all(lookups);
   } catch (error) {
     report("tree", (error as Error).message);
     return MEDIUM_ERROR;
   }
-  if (count === blockSectors) return blocks.read(blockHash, target, at);
+  if (count % blockSectors === 0) return blocks.readMany(blockHashes, blockHashes.length / HASH_BYTES, target, at);
   const whole = allocateMemory(blocks.blockBytes);
   try {
-    const status = await blocks.read(blockHash, whole, 0);
-    if (status === OK) copyPart(whole, sector - block * blockSectors, count, target, at);
+    const status = await blocks.read(blockHashes, whole, 0);
+    if (status === OK) copyPart(whole, sector - first * blockSectors, count, target, at);
     return status;
   } finally {
     freeMemory(whole);

@@ -1,13 +1,14 @@
 /** The part of a checkpoint that is a volume's own: what changed becomes blocks, and the blocks a tree. */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
-import { LATER, OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
+import type { Memory } from "../../base/memory.ts";
+import { LATER, OK, SECTOR_BYTES } from "../block-storage.ts";
+import { BATCH_BYTES, type BlockBatch } from "./block-batch.ts";
 import type { DirtyBlocks } from "./dirty-blocks.ts";
 import { readSectors, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { Slice } from "./tree/bounded-work.ts";
-import { HASH_BYTES } from "./tree/shape.ts";
 
-/** Blocks whose hashes go into the tree together. */
-const CHUNK_BLOCKS = 4096;
+/** Most bytes that are read in one go: with 0.1 ms no one has to wait for it. */
+const RUN_MOST_BYTES = 256 * 1024;
 
 /**
  * Puts the changed blocks into the store and the tree, makes both durable, and yields the root. Rejects where a block
@@ -15,39 +16,68 @@ const CHUNK_BLOCKS = 4096;
  */
 export async function storeChanges(source: SectorSource, changes: DirtyBlocks): Promise<Uint8Array> {
   const { tree, blocks } = source;
-  const slice = new Slice();
-  const placeOf = (sector: number): number => changes.placeOf(sector);
   for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
-  const changed = Float64Array.from(changes.blocks()).sort();
-  const memory = allocateMemory(blocks.blockBytes);
+  const changed = changes.blocks();
+  const batchBlocks = BATCH_BYTES / blocks.blockBytes;
   const scratch = allocateMemory(blocks.blockBytes);
-  const zeros = Buffer.alloc(blocks.blockBytes);
-  const view = Buffer.from(memory.bytes.buffer, memory.bytes.byteOffset, blocks.blockBytes);
-  const blockSectors = blocks.blockBytes / SECTOR_BYTES;
+  const failures: unknown[] = [];
+  const underWay = new Set<Promise<void>>();
   try {
-    for (let start = 0; start < changed.length; start += CHUNK_BLOCKS) {
-      const chunk = changed.subarray(start, start + CHUNK_BLOCKS);
-      const hashes = new Uint8Array(chunk.length * HASH_BYTES);
-      for (let i = 0; i < chunk.length; i++) {
-        const sector = chunk[i]! * blockSectors;
-        let status: StorageStatus = tryReadSectors(source, placeOf, sector, blockSectors, memory, 0, scratch);
-        if (status === LATER) status = await readSectors(source, placeOf, sector, blockSectors, memory, 0);
-        if (status !== OK)
-          throw new Error(`block ${chunk[i]} (sector ${sector}) cannot be read, so it cannot be stored`);
-        // A block of zeros is a hole, which the zero hash stands for.
-        if (view.compare(zeros) !== 0) {
-          const put = blocks.put(memory, 0, hashes, i * HASH_BYTES);
-          if (put !== undefined) await put;
-        }
-        if (slice.isOver) await slice.giveWay();
+    for (let start = 0; start < changed.length && failures.length === 0; start += batchBlocks) {
+      const numbers = changed.subarray(start, start + batchBlocks);
+      const batch = await blocks.emptyBatch();
+      try {
+        await fill(batch, numbers, source, changes, scratch);
+      } catch (error) {
+        blocks.giveBack(batch);
+        throw error;
       }
-      await tree.setMany(chunk, hashes);
+      // While this batch is hashed and packed the next one is filled.
+      const putting = blocks
+        .put(batch, numbers.length)
+        .then((hashes) => tree.setMany(numbers, hashes))
+        .catch((error: unknown) => void failures.push(error))
+        .finally(() => underWay.delete(putting));
+      underWay.add(putting);
     }
-    const root = await tree.commit();
-    await blocks.sync();
-    return root;
   } finally {
-    freeMemory(memory);
+    await Promise.all(underWay);
     freeMemory(scratch);
+  }
+  if (failures.length > 0) throw failures[0];
+  const root = await tree.commit();
+  await blocks.sync();
+  return root;
+}
+
+/** Fills a batch with the blocks of these ascending numbers, those that are neighbours in one go. */
+async function fill(
+  { memory }: BlockBatch,
+  numbers: Float64Array,
+  source: SectorSource,
+  changes: DirtyBlocks,
+  scratch: Memory,
+): Promise<void> {
+  const { blockBytes } = source.blocks;
+  const blockSectors = blockBytes / SECTOR_BYTES;
+  const runMost = RUN_MOST_BYTES / blockBytes;
+  const placeOf = (sector: number): number => changes.placeOf(sector);
+  const slice = new Slice();
+  for (let first = 0, end = 0; first < numbers.length; first = end) {
+    const block = numbers[first]!;
+    for (end = first + 1; end < numbers.length && end - first < runMost; end++) {
+      if (numbers[end] !== block + end - first) break;
+    }
+    const sector = block * blockSectors;
+    const count = (end - first) * blockSectors;
+    const at = first * blockBytes;
+    let status = tryReadSectors(source, placeOf, sector, count, memory, at, scratch);
+    if (status === LATER) status = await readSectors(source, placeOf, sector, count, memory, at);
+    if (status !== OK) {
+      throw new Error(
+        `blocks ${block} to ${block + end - first - 1} (from sector ${sector}) cannot be read, so they cannot be stored`,
+      );
+    }
+    if (slice.isOver) await slice.giveWay();
   }
 }

@@ -31,8 +31,10 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
     {
       damaged(error) {
         report("index", `${error.message}: it is built again from the packs`);
-        rebuild(index, options).catch((failure: Error) =>
-          report("index:rebuild", `the index could not be built again: ${failure.message}`),
+        // At once, so that lookups wait for it.
+        index.rebuild(allEntries(options)).then(
+          () => report("index:rebuilt", `the index of ${blobs.description} was built again`),
+          (failure: Error) => report("index:rebuild", `the index could not be built again: ${failure.message}`),
         );
       },
       report,
@@ -40,16 +42,21 @@ export async function openStoreIndex(options: StoreIndexOptions): Promise<{ inde
   );
   const there = new Map<string, number>();
   for await (const { name, sizeBytes } of blobs.list()) there.set(name, sizeBytes);
+  const wasEmpty = index.packNames().length === 0;
   await index.forgetPacks(index.packNames().filter((name) => !there.has(packBlobName(name))));
   const unknown = [...there.keys()].filter((name) => !index.holds(Uint8Array.fromHex(name)));
   await index.fill(entriesOf(unknown, options));
+  if (wasEmpty && unknown.length > 0) {
+    const packs = unknown.length === 1 ? "its only pack" : `its ${unknown.length} packs`;
+    report("index:built", `the index of ${blobs.description} was missing and has been built from ${packs}`);
+  }
   return { index, storedBytes: [...there.values()].reduce((total, bytes) => total + bytes, 0) };
 }
 
-async function rebuild(index: BlockIndex, options: StoreIndexOptions): Promise<void> {
+async function* allEntries(options: StoreIndexOptions): AsyncGenerator<PackEntries> {
   const names: string[] = [];
   for await (const { name } of options.blobs.list()) names.push(name);
-  await index.rebuild(entriesOf(names, options));
+  yield* entriesOf(names, options);
 }
 
 async function* entriesOf(

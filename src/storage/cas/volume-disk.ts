@@ -31,9 +31,12 @@ export interface VolumeDiskOptions {
   readonly journal: Journal;
   readonly info: Omit<DeviceInfo, "sectorCount">;
   readonly sync: SyncMode;
-  /** Makes room in the journal by a checkpoint; rejects where there is none to be made. */
-  readonly makeRoom: () => Promise<void>;
+  /** Makes room in the journal, or on its disk, by a checkpoint; rejects where there is none to be made. */
+  readonly makeRoom: (onDisk: boolean) => Promise<void>;
 }
+
+/** Whether the journal, or the disk that it is on, has no room for a write: a checkpoint makes some. */
+const needsRoom = (status: StorageStatus): boolean => status === FULL || status === NO_SPACE;
 
 export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
   const { volume, journal, makeRoom } = options;
@@ -71,7 +74,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     tell(completion, status);
   };
 
-  /** Does what `attempt` does, in its order, again and again while the journal is full and room can be made. */
+  /** Does what `attempt` does, in its order, again and again while there is no room in the journal and some can be made. */
   const whenRoom = (
     sector: number,
     count: number,
@@ -84,8 +87,8 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       writes: true,
       start() {
         const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
-        if (status === FULL) {
-          makeRoom().then(
+        if (needsRoom(status)) {
+          makeRoom(status === NO_SPACE).then(
             () => request.start(),
             () => finish(NO_SPACE),
           );
@@ -140,7 +143,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       if (refused !== OK) return refused;
       if (policy.waits || isBlocked(sector, count, true)) return LATER;
       const status = volume.append(sector, count, source, at);
-      if (status === FULL) return LATER;
+      if (needsRoom(status)) return LATER;
       if (status === OK) policy.wrote();
       return status;
     },
@@ -152,7 +155,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       }
       if (!isBlocked(sector, count, true)) {
         const status = volume.append(sector, count, source, at);
-        if (status !== FULL) {
+        if (!needsRoom(status)) {
           endWrite(status, durable, completion);
           return;
         }

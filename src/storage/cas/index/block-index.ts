@@ -37,7 +37,7 @@ export interface PackEntries {
 export interface IndexOptions {
   /** Entries that are kept in memory before they become a run: 24 bytes each, twice. */
   readonly memtableEntries?: number;
-  /** The index has to be built again: `rebuild`. Called once. */
+  /** The index has to be built again: call `rebuild` at once, and lookups wait for it. Called once for each rebuild. */
   readonly damaged: (error: IndexDamaged) => void;
   /** What an operator should know; `key` names the kind of trouble, so that repetitions can be counted. */
   readonly report: (key: string, message: string) => void;
@@ -56,7 +56,10 @@ export interface IndexStatus {
 export interface BlockIndex {
   /** Sets `places` to where the block with the hash at byte `at` of `hash` may be, newest first. Never waits. */
   tryLookup(hash: Uint8Array, at: number, places: Places): LookupStatus;
-  /** The same, waiting for what it takes: FOUND or ABSENT. Rejects with IndexDamaged, or where a fill has failed. */
+  /**
+   * The same, waiting for what it takes, a rebuild included: FOUND or ABSENT. Rejects where a fill has failed, and with
+   * IndexDamaged where that does not lead to a rebuild.
+   */
   lookup(hash: Uint8Array, at: number, places: Places): Promise<LookupStatus>;
   /** Name of a pack by the number that lookups give, 32 bytes that must not be changed. */
   packName(number: number): Uint8Array;
@@ -258,7 +261,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       await addPack(pack);
       await place.pause();
     }
-    await flush();
+    // All of it is in memory: what is not flushed is only learnt once more after the next start.
+    await flush().catch((error: Error) => options.report("index:flush", `the index was not flushed: ${error.message}`));
   };
 
   /** Does what makes the index complete, one after the other. Where that fails it stays incomplete, and lookups say why. */
@@ -304,9 +308,13 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
       const low = lowOf(hash, at);
       for (;;) {
         const waitFor = filling;
-        await lookupOnce(high, low, places);
-        if (places.count > 0) return FOUND;
-        if (waitFor === undefined && filling === undefined) return ABSENT;
+        try {
+          await lookupOnce(high, low, places);
+          if (places.count > 0) return FOUND;
+          if (waitFor === undefined && filling === undefined) return ABSENT;
+        } catch (error) {
+          if (!(error instanceof IndexDamaged) || (waitFor === undefined && filling === undefined)) throw error;
+        }
         await (filling ?? waitFor);
       }
     },

@@ -14,7 +14,7 @@ test("a write that straddles blocks leaves the rest of them clean", () => {
   const dirty = dirtyBlocks(8);
   dirty.write(6, 4, 1000, 512);
   expect([5, 6, 7, 8, 9, 10].map((sector) => dirty.placeOf(sector))).toEqual([CLEAN, 1000, 1512, 2024, 2536, CLEAN]);
-  expect([...dirty.blocks()].toSorted((a, b) => a - b)).toEqual([0, 1]);
+  expect([...dirty.blocks()]).toEqual([0, 1]);
 });
 
 test("a write into a discarded block leaves the rest of it zero", () => {
