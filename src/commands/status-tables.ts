@@ -34,7 +34,7 @@ function section<Row>(none: string, columns: readonly Column<Row>[], rows: reado
 
 /** A config string may have 1024 characters, which no terminal has columns for. */
 const shortened = (configString: string): string =>
-  configString.length > 40 ? `${configString.slice(0, 39)}…` : configString;
+  configString.length > 24 ? `${configString.slice(0, 23)}…` : configString;
 
 const mode = ({ readOnly, sync }: TargetStatus): string => (readOnly ? "read-only" : sync);
 
@@ -51,8 +51,8 @@ const TARGET_TOTALS: readonly Column<TargetStatus>[] = [
   count("READ", ({ readBytes }) => formatBytes(readBytes)),
   count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
   count("ERRORS", ({ errors }) => formatCount(errors)),
-  text("ON", ({ backend, path }) => `${backend} ${path}`),
   text("CONFIG STRING", ({ configString }) => shortened(configString)),
+  text("ON", ({ backend, path }) => `${backend} ${path}`),
 ];
 
 function targetRates(earlier: StatusReport, seconds: number): readonly Column<TargetStatus>[] {

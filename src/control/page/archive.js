@@ -34,11 +34,15 @@ const formatRatio = (ratio) => (ratio === null ? "–" : `${ratio < 9.95 ? trimm
 const plural = (number, what) => `${formatCount(number)} ${what}${number === 1 ? "" : "s"}`;
 
 /**
+ * By the largest unit alone: a clock that counts seconds draws the eye.
  * @param {string} moment
  * @param {number} nowMs
  */
-const formatAge = (moment, nowMs) =>
-  moment === "" ? "–" : `${formatDuration((nowMs - Date.parse(moment)) / 1000)} ago`;
+function formatAge(moment, nowMs) {
+  if (moment === "") return "–";
+  const seconds = (nowMs - Date.parse(moment)) / 1000;
+  return seconds < 60 ? "just now" : `${formatDuration(seconds).split(" ").slice(0, 2).join(" ")} ago`;
+}
 
 /** @param {number} seconds */
 const formatShort = (seconds) => (seconds < 9.95 ? `${Number(seconds.toFixed(2))} s` : formatDuration(seconds));
@@ -216,7 +220,7 @@ const snapshotColumns = (nowMs, most) => [
     style: "number",
     bar: ({ uniqueBytes }) => (most === 0 ? 0 : uniqueBytes / most),
   },
-  { title: "Description", cell: ({ description }) => description, style: "name" },
+  { title: "Description", cell: ({ description }) => description, style: "prose" },
 ];
 
 /**

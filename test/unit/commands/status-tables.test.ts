@@ -6,8 +6,8 @@ test("totals are in aligned columns with sizes for people", () => {
   expect(renderStatus(someReport())).toEqual([
     "voe 0.1.0 (0123456789ab), pid 4711, up 1 min 40 s",
     "",
-    "TARGET  STATE   SIZE   USED  SYNC        READ  WRITTEN  ERRORS  ON                  CONFIG STRING",
-    "e1.0    ok     8 GiB  2 GiB  always  7.81 MiB  500 KiB       0  file /srv/disk.img  archive",
+    "TARGET  STATE   SIZE   USED  SYNC        READ  WRITTEN  ERRORS  CONFIG STRING  ON",
+    "e1.0    ok     8 GiB  2 GiB  always  7.81 MiB  500 KiB       0  archive        file /srv/disk.img",
     "",
     "INTERFACE  LINK  MAC                 MTU  SECTORS  RECEIVED  SENT  DROPPED  IGNORED  NOT SENT",
     "eth0       up    02:00:00:00:00:01  9000       16      12 k  12 k        7       10         0",

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { renderMetrics } from "../../../src/control/metrics.ts";
 import { someArchive, someClient, someReport, someTarget } from "../../support/status-report.ts";
 
@@ -93,4 +95,13 @@ test("a server without targets and interfaces declares no empty family", () => {
   const text = renderMetrics(someReport({ targets: [], interfaces: [], clients: [] }));
   expect(text).not.toContain("voe_target_");
   expect([...parse(text).keys()]).toEqual(["voe_build_info", "voe_start_time_seconds", "voe_warnings", "voe_clients"]);
+});
+
+test("the operator's page lists every metric, and neither it nor its alerts name one that there is not", () => {
+  const page = readFileSync(join(import.meta.dir, "../../../docs/operations.md"), "utf8");
+  const monitoring = page.slice(page.indexOf("\n## Monitoring"), page.indexOf("\n## Snapshots"));
+  const named = new Set([...monitoring.matchAll(/\bvoe_[a-z_]+/g)].map(([name]) => name));
+  expect([...named].toSorted()).toEqual(
+    [...parse(renderMetrics(someReport({ archives: [someArchive()] }))).keys()].toSorted(),
+  );
 });
