@@ -189,6 +189,7 @@ const volumeColumns = (nowMs) => [
       volume.targets
         .map(({ name, snapshotId }) => (snapshotId === "" ? name : `${name} (${snapshotId.slice(0, 8)})`))
         .join(", ") || "–",
+    style: "prose",
   },
   { title: "Size", cell: (volume) => formatBytes(volume.sizeBytes), style: "number" },
   {
