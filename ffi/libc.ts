@@ -20,6 +20,7 @@ const table = {
   if_nametoindex: { args: [T.cstring], returns: T.u32 },
   ioctl: { args: [T.i32, T.u64_fast, T.u64_fast], returns: T.i32 },
   lseek: { args: [T.i32, T.i64_fast, T.i32], returns: T.i64_fast },
+  madvise: { args: [T.u64_fast, T.u64_fast, T.i32], returns: T.i32 },
   mincore: { args: [T.u64_fast, T.u64_fast, T.u64_fast], returns: T.i32 },
   mmap: { args: [T.u64_fast, T.u64_fast, T.i32, T.i32, T.i32, T.i64_fast], returns: T.u64_fast },
   munmap: { args: [T.u64_fast, T.u64_fast], returns: T.i32 },

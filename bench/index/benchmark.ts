@@ -4,7 +4,7 @@ import { availableParallelism, cpus, release, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openIndex } from "../../src/storage/cas/index/block-index.ts";
-import { eventLoopTurn } from "../../src/storage/cas/index/run-file.ts";
+import { eventLoop } from "../../src/base/event-loop.ts";
 import { realDisk } from "../../src/storage/cas/real-disk.ts";
 import type { Reopened } from "./measure-reopened.ts";
 import { createPackMaker, PACK_BLOCKS } from "./synthetic-packs.ts";
@@ -48,7 +48,7 @@ const fail = (what: string): never => {
 const threadCpuMs = (): number => Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1e6;
 
 async function fill(directory: string, entries: number): Promise<Filled> {
-  const place = { disk: realDisk, directory, pause: eventLoopTurn };
+  const place = { disk: realDisk, directory, pause: () => eventLoop.turn() };
   const index = await openIndex(place, { damaged: (error) => fail(error.message), report: (_, what) => fail(what) });
   const makePack = createPackMaker();
   const packs = Math.ceil(entries / PACK_BLOCKS);
@@ -67,7 +67,7 @@ async function fill(directory: string, entries: number): Promise<Filled> {
     const pack = makePack(number);
     making += performance.now() - madeFrom;
     await index.addPack(pack);
-    await eventLoopTurn();
+    await eventLoop.turn();
     if (number % sampleEvery === 0) {
       mostDiskBytes = Math.max(mostDiskBytes, sizeOf(directory));
       mostProcessBytes = Math.max(mostProcessBytes, process.memoryUsage.rss());

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ABSENT, FOUND, LATER, openIndex, type BlockIndex } from "../../src/storage/cas/index/block-index.ts";
 import { createPlaces } from "../../src/storage/cas/index/places.ts";
-import { eventLoopTurn } from "../../src/storage/cas/index/run-file.ts";
+import { eventLoop } from "../../src/base/event-loop.ts";
 import { realDisk } from "../../src/storage/cas/real-disk.ts";
 import { writeHash } from "./synthetic-packs.ts";
 
@@ -34,7 +34,7 @@ const fail = (what: string): never => {
 const perSecond = (count: number, start: number): number => count / ((performance.now() - start) / 1000);
 
 async function measureReopened(directory: string, entries: number): Promise<Reopened> {
-  const place = { disk: realDisk, directory, pause: eventLoopTurn };
+  const place = { disk: realDisk, directory, pause: () => eventLoop.turn() };
   const open = async (): Promise<[BlockIndex, number]> => {
     const start = performance.now();
     const index = await openIndex(place, { damaged: (error) => fail(error.message), report: (_, what) => fail(what) });

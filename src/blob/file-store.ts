@@ -41,7 +41,7 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
   const directory = await openStoreDirectory(root, options.create, files);
   const pathOfBlob = (name: string): string => join(root, name.slice(0, 2), name.slice(2));
   const pathOfRef = (name: string): string => join(root, REFS, name);
-  const openBlobs = createOpenBlobs(pathOfBlob, options.openMost ?? OPEN_MOST);
+  const openBlobs = createOpenBlobs(files, pathOfBlob, options.openMost ?? OPEN_MOST);
   /** Directories whose own name is known to be durable. */
   const durable = new Set([root, join(root, REFS)]);
   const underWay = new Set<Promise<unknown>>();

@@ -1,12 +1,30 @@
 /**
- * What a file store does to names and whole files, each call off the event loop: so few that a test can put one in its
- * place that fails, or that writes down the order. Errors are those of node:fs, with `code`.
+ * What a file store does to names and files, off the event loop but for what says otherwise: so few calls that a test
+ * can put one in its place that fails, that writes down the order, or that loses power. Errors are those of node:fs,
+ * with `code`.
  */
+import { close, closeSync, constants, open as openDescriptor, openSync, read } from "node:fs";
 import { link, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
+import { promisify } from "node:util";
+import { dropCached, lockFile, readAhead, readCached } from "../../ffi/file.ts";
+import type { Memory } from "../base/memory.ts";
 
 export interface DirectoryEntry {
   readonly name: string;
   readonly isDirectory: boolean;
+}
+
+/** A file that is open for reading. */
+export interface ReadableFile {
+  /** Reads from the page cache alone, at once: false where that does not give all. */
+  tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): boolean;
+  /** Resolves to the bytes read, at least one unless the file ends at the offset, and perhaps fewer than asked. */
+  read(target: Memory, at: number, lengthBytes: number, offsetBytes: number): Promise<number>;
+  /** Drops what the page cache holds of it. */
+  forgetCached(): void;
+  /** Has a part of it read into the page cache, without waiting for that. */
+  willRead(offsetBytes: number, lengthBytes: number): void;
+  close(): Promise<void>;
 }
 
 export interface FileSystem {
@@ -24,6 +42,13 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
   /** Makes the names in a directory durable. */
   syncDirectory(path: string): Promise<void>;
+  /** Opens a file for reading. */
+  open(path: string): Promise<ReadableFile>;
+  /**
+   * Locks a file for this process, at once, and makes it where it is missing: what gives the lock up, or undefined where
+   * another process has it.
+   */
+  lock(path: string): (() => void) | undefined;
 }
 
 const DIRECTORY_MODE = 0o700;
@@ -84,4 +109,26 @@ export const realFileSystem: FileSystem = {
       await directory.close();
     }
   },
+  open: async (path) => readableFile(await promisify(openDescriptor)(path, "r")),
+  lock(path) {
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, FILE_MODE);
+    if (lockFile(fd, true)) return () => closeSync(fd);
+    closeSync(fd);
+    return undefined;
+  },
 };
+
+const readableFile = (fd: number): ReadableFile => ({
+  tryRead: (target, at, lengthBytes, offsetBytes) =>
+    readCached(fd, target.address + at, lengthBytes, offsetBytes) === lengthBytes,
+  read: (target, at, lengthBytes, offsetBytes) =>
+    new Promise((resolve, reject) => {
+      read(fd, target.bytes, at, lengthBytes, offsetBytes, (error, bytesRead) => {
+        if (error) reject(error);
+        else resolve(bytesRead);
+      });
+    }),
+  forgetCached: () => dropCached(fd),
+  willRead: (offsetBytes, lengthBytes) => readAhead(fd, offsetBytes, lengthBytes),
+  close: () => promisify(close)(fd),
+});

@@ -1,12 +1,10 @@
 /** The descriptors of a file store: blobs never change, so one that was opened once is kept for the next read. */
-import { close, open, read } from "node:fs";
-import { promisify } from "node:util";
-import { dropCached, readAhead, readCached } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
+import type { FileSystem, ReadableFile } from "./file-system.ts";
 
 interface OpenBlob {
-  /** -1 until it is open. */
-  fd: number;
+  /** Undefined until it is open. */
+  file: ReadableFile | undefined;
   opening: Promise<void>;
   users: number;
   /** Read since the last search for one to close. */
@@ -31,14 +29,18 @@ export interface OpenBlobs {
 }
 
 /** Keeps at most `most` blobs open, or as many as are being read at once. */
-export function createOpenBlobs(pathOf: (name: string) => string, most: number): OpenBlobs {
+export function createOpenBlobs(
+  files: Pick<FileSystem, "open">,
+  pathOf: (name: string) => string,
+  most: number,
+): OpenBlobs {
   const blobs = new Map<string, OpenBlob>();
   const closing = new Set<Promise<void>>();
 
   const letGo = (blob: OpenBlob): void => {
-    if (!blob.dropped || blob.users > 0 || blob.fd < 0) return;
+    if (!blob.dropped || blob.users > 0 || blob.file === undefined) return;
     // Off the event loop: where the blob was deleted, its space is freed now.
-    const closed = promisify(close)(blob.fd).catch(() => {
+    const closed = blob.file.close().catch(() => {
       // Nothing was written through it, so nothing is lost with it.
     });
     closing.add(closed);
@@ -70,9 +72,9 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
   };
 
   const openBlob = (name: string): OpenBlob => {
-    const blob: OpenBlob = { fd: -1, opening: Promise.resolve(), users: 0, recent: true, dropped: false };
-    blob.opening = promisify(open)(pathOf(name), "r").then(
-      (fd) => void (blob.fd = fd),
+    const blob: OpenBlob = { file: undefined, opening: Promise.resolve(), users: 0, recent: true, dropped: false };
+    blob.opening = files.open(pathOf(name)).then(
+      (file) => void (blob.file = file),
       (error: unknown) => {
         if (blobs.get(name) === blob) blobs.delete(name);
         throw error;
@@ -82,13 +84,13 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
     return blob;
   };
 
-  const withOpen = async <T>(name: string, work: (fd: number) => T | Promise<T>): Promise<T> => {
+  const withOpen = async <T>(name: string, work: (file: ReadableFile) => T | Promise<T>): Promise<T> => {
     const blob = blobs.get(name) ?? openBlob(name);
     blob.users++;
     blob.recent = true;
     try {
       await blob.opening;
-      return await work(blob.fd);
+      return await work(blob.file!);
     } finally {
       blob.users--;
       letGo(blob);
@@ -99,31 +101,23 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
   return {
     tryRead(name, offsetBytes, lengthBytes, target, at) {
       const blob = blobs.get(name);
-      if (blob === undefined || blob.fd < 0) return false;
+      if (blob?.file === undefined) return false;
       blob.recent = true;
-      return readCached(blob.fd, target.address + at, lengthBytes, offsetBytes) === lengthBytes;
+      return blob.file.tryRead(target, at, lengthBytes, offsetBytes);
     },
     read: (name, offsetBytes, lengthBytes, target, at) =>
-      withOpen(name, async (fd) => {
+      withOpen(name, async (file) => {
         let doneBytes = 0;
         while (doneBytes < lengthBytes) {
-          const bytesRead = await readSome(
-            fd,
-            target,
-            at + doneBytes,
-            lengthBytes - doneBytes,
-            offsetBytes + doneBytes,
-          );
+          const rest = lengthBytes - doneBytes;
+          const bytesRead = await file.read(target, at + doneBytes, rest, offsetBytes + doneBytes);
           if (bytesRead === 0) break;
           doneBytes += bytesRead;
         }
         return doneBytes;
       }),
-    forgetCached: (name) => withOpen(name, (fd) => dropCached(fd)),
-    willRead(name, offsetBytes, lengthBytes) {
-      const blob = blobs.get(name);
-      if (blob !== undefined && blob.fd >= 0) readAhead(blob.fd, offsetBytes, lengthBytes);
-    },
+    forgetCached: (name) => withOpen(name, (file) => file.forgetCached()),
+    willRead: (name, offsetBytes, lengthBytes) => blobs.get(name)?.file?.willRead(offsetBytes, lengthBytes),
     drop,
     async close() {
       for (const name of blobs.keys()) drop(name);
@@ -131,11 +125,3 @@ export function createOpenBlobs(pathOf: (name: string) => string, most: number):
     },
   };
 }
-
-const readSome = (fd: number, target: Memory, at: number, lengthBytes: number, offsetBytes: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    read(fd, target.bytes, at, lengthBytes, offsetBytes, (error, bytesRead) => {
-      if (error) reject(error);
-      else resolve(bytesRead);
-    });
-  });

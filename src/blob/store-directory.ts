@@ -2,9 +2,7 @@
  * Opening the directory of a file store: it is recognised by a marker, so that a wrong directory, or a mount point whose
  * filesystem is absent, is never taken for an empty store; and locked, so that there is one writer.
  */
-import { closeSync, constants, openSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { lockFile } from "../../ffi/file.ts";
 import { BlobStoreError } from "./blob-store.ts";
 import { failureOf, fileError } from "./file-error.ts";
 import { codeOf, type DirectoryEntry, type FileSystem } from "./file-system.ts";
@@ -33,16 +31,16 @@ export async function openStoreDirectory(path: string, create: boolean, files: F
   try {
     if (create) await makeWithParents(path, files);
     await checkIsStore(path, create, files);
-    const lockDescriptor = lock(path);
+    const unlock = lock(path, files);
     try {
       // Once more, now that no other process can be creating it.
       if (await checkIsStore(path, create, files)) await repair(path, files);
       else await initialise(path, files);
     } catch (error) {
-      closeSync(lockDescriptor);
+      unlock();
       throw error;
     }
-    return { unlock: () => closeSync(lockDescriptor) };
+    return { unlock };
   } catch (error) {
     throw error instanceof BlobStoreError ? error : fileError(what, path, failureOf(error), error);
   }
@@ -126,10 +124,9 @@ function checkMarker(path: string, bytes: Uint8Array): void {
   }
 }
 
-function lock(path: string): number {
-  const descriptor = openSync(join(path, LOCK), constants.O_RDWR | constants.O_CREAT, 0o600);
-  if (lockFile(descriptor, true)) return descriptor;
-  closeSync(descriptor);
+function lock(path: string, files: FileSystem): () => void {
+  const unlock = files.lock(join(path, LOCK));
+  if (unlock !== undefined) return unlock;
   throw new BlobStoreError(
     "denied",
     `the blob store ${path} is in use by another process, and only one may write: stop that one, or use another store`,

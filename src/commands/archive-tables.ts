@@ -17,6 +17,7 @@ export function archiveLines(report: StatusReport, earlier?: StatusReport, secon
     const lines = [
       ...tableLines([...SPACE, ...(rates === undefined ? TOTALS : ratesOf(rates.before, seconds))], [archive]),
       `packs     ${packsText(archive)}`,
+      `cache     ${cacheText(archive, rates?.before)}`,
       `journal   ${journalText(archive)}`,
       `verified  ${verificationText(archive, nowMs)}`,
       ...(archive.volumes.length === 0 ? [] : tableLines(volumeColumns(nowMs, rates), archive.volumes)),
@@ -55,6 +56,15 @@ function ratesOf(before: ArchiveStatus, seconds: number): readonly Column<Archiv
     count("KNOWN/S", blocks("knownBlocks")),
     count("TO PACKS", bytes("packedBytes")),
   ];
+}
+
+/** Of the reads since the server started, or since the report before. */
+function cacheText({ cache }: ArchiveStatus, before?: ArchiveStatus): string {
+  const hits = Math.max(0, cache.hits - (before?.cache.hits ?? 0));
+  const reads = hits + Math.max(0, cache.misses - (before?.cache.misses ?? 0));
+  const share =
+    reads > 0 ? `${Number(((hits / reads) * 100).toFixed(1))} % of ${formatCount(reads)} reads` : "no reads";
+  return `${share}; ${formatBytes(cache.usedBytes)} of ${formatBytes(cache.limitBytes)} memory`;
 }
 
 /** Short ones with the digits that matter: `0.42 s`. */

@@ -93,6 +93,11 @@ const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<Archiv
     (archive) => archive.journalCheckpointBytes,
   ],
   ["voe_archive_journal_limit_bytes", "The most that the journal may take.", (archive) => archive.journalLimitBytes],
+  ["voe_archive_cache_hits_total", "Reads answered from memory alone.", ({ cache }) => cache.hits],
+  ["voe_archive_cache_misses_total", "Reads that had to wait for the medium.", ({ cache }) => cache.misses],
+  ["voe_archive_cache_hit_bytes_total", "Bytes read from memory alone.", ({ cache }) => cache.hitBytes],
+  ["voe_archive_cache_bytes", "Memory that the cache takes.", ({ cache }) => cache.usedBytes],
+  ["voe_archive_cache_limit_bytes", "The most that the cache may take.", ({ cache }) => cache.limitBytes],
   ["voe_archive_checkpoints_total", "Checkpoints that were completed.", ({ checkpoint }) => checkpoint.completed],
   ["voe_archive_checkpoint_failures_total", "Checkpoints that failed.", ({ checkpoint }) => checkpoint.failed],
   [

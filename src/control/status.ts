@@ -108,12 +108,23 @@ export interface ArchiveStatus {
   /** The size at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
+  readonly cache: CacheStatus;
   readonly checkpoint: CheckpointStatus;
   readonly verification: VerificationStatus;
   /** Memory and disk that the index takes. */
   readonly indexMemoryBytes: number;
   readonly indexDiskBytes: number;
   readonly volumes: readonly VolumeStatus[];
+}
+
+/** What is kept in memory of volumes and snapshots. */
+export interface CacheStatus {
+  /** Reads answered from memory alone, and others. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly hitBytes: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
 }
 
 /** Checkpoints bring what is in the journal into packs. */

@@ -55,6 +55,8 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
 
   const openOne = async (location: string, backend: CasBackendConfig): Promise<OpenArchive> => {
     const { stateDir, cacheBytes, journalBytes } = settings;
+    const directoryCacheBytes = Math.floor(cacheBytes / DIRECTORY_PART);
+    const nodeCacheBytes = Math.floor(cacheBytes / NODE_PART);
     const blobs = await openBlobs(backend.blobStore, knownStoreAt(stateDir, location) === undefined);
     try {
       const state = await openArchiveState(stateDir, location, blobs, () =>
@@ -80,8 +82,9 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           compresses,
           packBytes: PACK_TARGET_BYTES,
           packRunner,
-          directoryCacheBytes: Math.floor(cacheBytes / DIRECTORY_PART),
-          nodeCacheBytes: Math.floor(cacheBytes / NODE_PART),
+          directoryCacheBytes,
+          nodeCacheBytes,
+          cacheBytes: cacheBytes - directoryCacheBytes - nodeCacheBytes,
           journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
           journalLimitBytes: journalBytes,
           journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / CHECKPOINT_PART),

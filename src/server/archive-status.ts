@@ -15,7 +15,7 @@ export function archiveStatus(
 ): ArchiveStatus {
   const { store, index, storedBytes, newBlocks, knownBlocks, packBytes, checkpoint, verification, ...rest } =
     archive.statistics();
-  const { journalBytes, journalCheckpointBytes, journalLimitBytes, volumes } = rest;
+  const { journalBytes, journalCheckpointBytes, journalLimitBytes, volumes, cache } = rest;
   const sum = (of: (volume: (typeof volumes)[number]) => number): number =>
     volumes.reduce((total, volume) => total + of(volume), 0);
   const logicalBytes = sum((volume) => volume.logicalBytes);
@@ -39,6 +39,13 @@ export function archiveStatus(
     journalBytes,
     journalCheckpointBytes,
     journalLimitBytes,
+    cache: {
+      hits: cache.hits,
+      misses: cache.misses,
+      hitBytes: cache.hitBytes,
+      usedBytes: cache.usedBytes,
+      limitBytes: cache.limitBytes,
+    },
     checkpoint: {
       runningSeconds: inSeconds(checkpoint.runningMs),
       lastSeconds: inSeconds(checkpoint.lastMs),

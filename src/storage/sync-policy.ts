@@ -1,3 +1,4 @@
+import { eventLoop } from "../base/event-loop.ts";
 import { MEDIUM_ERROR, OK, type Completion } from "./block-storage.ts";
 
 /** When a write may be answered, from the configuration. */
@@ -18,7 +19,7 @@ export class SyncPolicy {
   #scheduled = false;
   #dirty = false;
   #closing = false;
-  #timer: Timer | undefined;
+  #stopTimer: (() => void) | undefined;
   #idle: (() => void) | undefined;
 
   constructor(
@@ -37,7 +38,7 @@ export class SyncPolicy {
   wrote(): void {
     if (this.#dirty) return;
     this.#dirty = true;
-    if (this.mode.kind === "interval" && this.#timer === undefined && !this.#running)
+    if (this.mode.kind === "interval" && this.#stopTimer === undefined && !this.#running)
       this.#startTimer(this.mode.intervalMs);
   }
 
@@ -50,8 +51,8 @@ export class SyncPolicy {
   /** Makes everything durable, and nothing after that. Rejects where that fails, or has failed. */
   async close(): Promise<void> {
     this.#closing = true;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer?.();
+    this.#stopTimer = undefined;
     if (this.#dirty) this.#schedule();
     while (this.#running || this.#scheduled) {
       await new Promise<void>((resolve) => {
@@ -63,10 +64,10 @@ export class SyncPolicy {
   }
 
   #startTimer(intervalMs: number): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    this.#stopTimer = eventLoop.after(intervalMs, () => {
+      this.#stopTimer = undefined;
       this.#schedule();
-    }, intervalMs);
+    });
   }
 
   // A sync starts after the batch of requests that is being taken, so that it covers all of them.

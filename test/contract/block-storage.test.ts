@@ -8,6 +8,7 @@ import { fileStorage, type FileStorage } from "../../src/storage/file/file-stora
 import { openDevice, openFile } from "../../src/storage/file/medium.ts";
 import { memoryStorage } from "../../src/storage/memory-storage.ts";
 import type { SyncMode } from "../../src/storage/sync-policy.ts";
+import { ARCHIVE_VOLUME, archiveDisk } from "../support/archive-disk.ts";
 import { attachLoop, missingForLoops } from "../support/loop-device.ts";
 import { dropCached } from "../support/page-cache.ts";
 import { writeStatus } from "../support/storage-requests.ts";
@@ -98,3 +99,70 @@ for (const direct of [false, true]) {
   for (const sync of SYNC_MODES) describeWritableStorage(onDevice(sync, direct, false));
   describeReadOnlyStorage(onDevice({ kind: "always" }, direct, true));
 }
+
+interface ArchiveCase {
+  readonly sync: SyncMode;
+  readonly blockBytes: number;
+  readonly cacheBytes: number;
+  /** Where the content is when the test begins. */
+  readonly content: "journal" | "packs";
+  readonly packs: "files" | "memory";
+}
+
+const EXTENT_BYTES = 65536;
+const ARCHIVES: readonly ArchiveCase[] = [
+  { sync: { kind: "always" }, blockBytes: 4096, cacheBytes: EXTENT_BYTES, content: "journal", packs: "memory" },
+  {
+    sync: { kind: "interval", intervalMs: 20 },
+    blockBytes: 2048,
+    cacheBytes: 64 * EXTENT_BYTES,
+    content: "packs",
+    packs: "files",
+  },
+  { sync: { kind: "none" }, blockBytes: 65536, cacheBytes: 3 * EXTENT_BYTES, content: "packs", packs: "memory" },
+];
+
+const inArchive = ({ sync, blockBytes, cacheBytes, content: place, packs }: ArchiveCase): Implementation => ({
+  name: `a volume of an archive, blocks of ${blockBytes} bytes in the ${place}, sync ${sync.kind}`,
+  missing: undefined,
+  open: async (content) => {
+    const opened = await archiveDisk(packs, cacheBytes, { blockBytes, sizeBytes: content.length, sync });
+    if ((await writeStatus(opened.disk, 0, content)) !== OK) throw new Error("the content cannot be written");
+    if (place === "packs") await opened.reopen();
+    return {
+      storage: opened.disk,
+      evict: () => opened.evict(),
+      grow: (sectorCount) => opened.archive.grow(ARCHIVE_VOLUME, sectorCount * SECTOR_BYTES),
+      reopen: async () => {
+        await opened.reopen();
+        return opened.disk;
+      },
+      [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+    };
+  },
+});
+
+for (const archive of ARCHIVES) describeWritableStorage(inArchive(archive));
+
+describeReadOnlyStorage({
+  name: "a snapshot of an archive",
+  missing: undefined,
+  open: async (content) => {
+    const sync: SyncMode = { kind: "none" };
+    const opened = await archiveDisk("memory", 4 * EXTENT_BYTES, { blockBytes: 4096, sizeBytes: content.length, sync });
+    if ((await writeStatus(opened.disk, 0, content)) !== OK) throw new Error("the content cannot be written");
+    const { id } = await opened.archive.createSnapshot(ARCHIVE_VOLUME, "");
+    if ((await writeStatus(opened.disk, 0, new Uint8Array(content.length))) !== OK)
+      throw new Error("the volume cannot be written");
+    await opened.reopen();
+    const storage = await opened.archive.openRoot(ARCHIVE_VOLUME, id);
+    return {
+      storage,
+      evict: () => opened.evict(),
+      [Symbol.asyncDispose]: async () => {
+        await storage.close();
+        await opened[Symbol.asyncDispose]();
+      },
+    };
+  },
+});

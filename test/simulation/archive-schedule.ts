@@ -1,276 +1,255 @@
-/** A seeded life of an archive: writes, flushes, discards, checkpoints, power cuts and kills, checked against a model. */
-import { allocateMemory, freeMemory } from "../../ffi/memory.ts";
-import { createCompression } from "../../src/base/compression.ts";
-import { createHasher } from "../../src/base/hash.ts";
-import type { BlobStore } from "../../src/blob/blob-store.ts";
-import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
-import { LATER, OK, SECTOR_BYTES, type BlockStorage, type StorageStatus } from "../../src/storage/block-storage.ts";
-import { openArchive, type Archive } from "../../src/storage/cas/archive.ts";
-import { seededRandom, type SeededRandom } from "../support/seeded-random.ts";
-import { SimulatedDisk } from "./simulated-disk.ts";
+/** A seeded life of an archive: clients, crashes and faults, and what has to hold after each of them. */
+import { EIO, ENOSPC } from "../../ffi/libc.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+import { ArchiveClient } from "./archive-client.ts";
+import { ArchiveWorld, BLOBS, STATE, type Tally } from "./archive-world.ts";
+import { damage, damageJournal, lookAtDamaged } from "./archive-damage.ts";
+import type { DiskCall } from "./simulated-disk.ts";
 
-const SECTORS = 640;
-const BLOCK_BYTES = 4096;
-const WRITE_MOST_SECTORS = 40;
-const STATE = "/state";
+const LIVES = 4;
+/** Longest that a sync takes, with the one that it may have to wait for, of a few files and a directory each. */
+const SYNC_MOST_MS = 200;
 
-export type Tally = Record<string, number>;
-
-/** What was asked of the volume since the last time that it was read as a whole. */
-interface Change {
-  readonly sector: number;
-  readonly count: number;
-  /** What each of its sectors is full of; 0: discarded. */
-  readonly version: number;
+/** What goes wrong with the disk during a life, besides its end. */
+interface Fault {
+  readonly name: string;
+  readonly calls: readonly DiskCall[];
+  readonly errno: number;
 }
 
-const hasher = createHasher("sha256");
-const compression = createCompression();
+const faults: readonly Fault[] = [
+  { name: "failed syncs", calls: ["sync"], errno: EIO },
+  { name: "failed writes", calls: ["write"], errno: EIO },
+  { name: "failed reads", calls: ["read"], errno: EIO },
+  { name: "failed calls", calls: ["create", "open", "list", "name", "write", "read", "sync"], errno: EIO },
+  { name: "refused for want of space", calls: ["create", "write"], errno: ENOSPC },
+];
 
-/** A blob store that does nothing more once the process that has it is dead: its calls never end. */
-function mortal(store: BlobStore, isAlive: () => boolean): BlobStore {
-  const never = <T>(): Promise<T> => new Promise<T>(() => {});
-  return {
-    ...store,
-    put: (...args) => (isAlive() ? store.put(...args) : never()),
-    createRef: (...args) => (isAlive() ? store.createRef(...args) : never()),
-    deleteRef: (...args) => (isAlive() ? store.deleteRef(...args) : never()),
-  };
-}
+/** What the tally calls them. */
+export const faultNames: readonly string[] = [...faults.map(({ name }) => name), "disks that fill up"];
 
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
+export class ArchiveRun {
+  readonly world: ArchiveWorld;
+  readonly client: ArchiveClient;
+  /** A sync failed since the process began: what was not durable may be lost, however the process ends. */
+  #syncFailed = false;
+  /** Something that was accepted may be lost: power was cut, or a sync has failed, and it was not durable. */
+  #mayLose = false;
 
-const call = (work: (completion: { complete(status: StorageStatus): void }) => void): Promise<StorageStatus> =>
-  new Promise((resolve) => work({ complete: resolve }));
+  constructor(seed: number, tally: Tally) {
+    this.world = new ArchiveWorld(seededRandom(seed), tally);
+    this.client = new ArchiveClient(this.world);
+  }
 
-/** Sectors as they are: the version that each is full of. Throws where a sector is torn or cannot be read. */
-async function readAll(volume: BlockStorage): Promise<Uint32Array> {
-  const memory = allocateMemory(SECTORS * SECTOR_BYTES);
-  try {
-    let status = volume.tryRead(0, SECTORS, memory, 0);
-    if (status === LATER) status = await call((completion) => volume.read(0, SECTORS, memory, 0, completion));
-    if (status !== OK) throw new Error(`reading the volume ended with status ${status}`);
-    const words = new Uint32Array(memory.bytes.buffer as ArrayBuffer, 0, (SECTORS * SECTOR_BYTES) / 4);
-    const versions = new Uint32Array(SECTORS);
-    for (let sector = 0; sector < SECTORS; sector++) {
-      const at = (sector * SECTOR_BYTES) / 4;
-      versions[sector] = words[at]!;
-      for (let word = 1; word < SECTOR_BYTES / 4; word++) {
-        if (words[at + word] !== words[at]) throw new Error(`sector ${sector} is torn at word ${word}`);
+  /** Opens the archive, whatever keeps it from that: crashes on the way, and faults that pass. */
+  async recover(isLast = false, isHard = true): Promise<void> {
+    const { client, world } = this;
+    const { disk, random } = world;
+    for (let attempt = 0; ; attempt++) {
+      if (isHard && attempt < 3 && random.chance(0.2)) disk.losePowerAfter(random.below(150));
+      if (isHard && attempt < 3 && random.chance(0.1)) this.#beginFault();
+      try {
+        await world.open();
+        disk.losePowerAfter(Number.POSITIVE_INFINITY);
+        this.#endFault();
+        if (!disk.isOff) break;
+      } catch (error) {
+        const isExpected = disk.isOff || disk.fault !== undefined || disk.roomBytes < Number.POSITIVE_INFINITY;
+        this.#endFault();
+        if (!isExpected) throw error;
+        disk.losePowerAfter(Number.POSITIVE_INFINITY);
+        world.count(disk.isOff ? "crashes during recovery" : "recoveries that a fault has ended");
       }
+      await this.#die(random.chance(0.7));
     }
-    return versions;
-  } finally {
-    freeMemory(memory);
+    if (!this.#mayLose) for (const model of client.models.values()) model.makeDurable(model.position);
+    this.#mayLose = false;
+    await client.snapshots.verifyRecovered(isLast || random.chance(0.3));
+    await client.verifyRecovered();
   }
-}
 
-/** How many changes, at least `least` of them, make the model what was found; undefined where no number does. */
-function prefixThatIs(
-  found: Uint32Array,
-  base: Uint32Array,
-  changes: readonly Change[],
-  least: number,
-): number | undefined {
-  const state = base.slice();
-  for (let done = 0; ; done++) {
-    if (done >= least && state.every((version, sector) => version === found[sector])) return done;
-    const change = changes[done];
-    if (change === undefined) return undefined;
-    state.fill(change.version, change.sector, change.sector + change.count);
+  /** One process's life: it works, and ends in one way or another. */
+  async live(): Promise<void> {
+    const { client, world } = this;
+    const { disk, loop, random } = world;
+    const end = random.pick(["close", "kill", "power", "power later"]);
+    const steps = 10 + random.below(50);
+    const faultAt = random.chance(0.35) ? random.below(steps) : -1;
+    for (let step = 0; step < steps && !disk.isOff; step++) {
+      if (step === faultAt) this.#beginFault();
+      if (end === "power later" && step === steps - 15) disk.losePowerAfter(random.below(200));
+      client.act();
+      if (random.chance(0.6)) await loop.pass(random.below(12));
+      if (client.pendingCount > 20) await client.settle();
+      client.check();
+      if (random.chance(0.05)) await this.#look();
+      if (random.chance(0.03)) await loop.pause(400);
+      if (random.chance(0.02)) this.#endFault();
+    }
+    const isClosed = end === "close" && !disk.isOff && (await this.#close());
+    if (!isClosed) await this.#die(end !== "kill");
+    if (!isClosed && !client.allowed.writes) this.#expectIntervals();
+    client.check();
+    this.#endFault();
   }
-}
 
-interface Opened {
-  readonly archive: Archive;
-  readonly volume: BlockStorage;
-}
+  /** With a duration for `sync`, power loss loses at most what was written within it. */
+  #expectIntervals(): void {
+    const { client, world } = this;
+    for (const setting of world.settings) {
+      if (setting.sync.kind !== "interval") continue;
+      const model = client.model(setting);
+      model.makeDurable(model.positionAt(world.disk.diedMs - setting.sync.intervalMs - SYNC_MOST_MS));
+    }
+  }
 
-const openSimulated = async (
-  disk: SimulatedDisk,
-  blobs: BlobStore,
-  random: SeededRandom,
-  report: () => void,
-): Promise<Opened> => {
-  const archive = await openArchive({
-    disk: disk.session(),
-    stateDirectory: STATE,
-    blobs,
-    hasher,
-    compression,
-    compresses: true,
-    nodeCacheBytes: 1 << 20,
-    journalCheckpointBytes: Number.POSITIVE_INFINITY,
-    journalLimitBytes: 4 << 20,
-    journalSegmentBytes: 64 << 10,
-    packBytes: 128 << 10,
-    firmware: "1",
-    nowMs: () => 1_700_000_000_000,
-    random: (bytes) => random.fill(bytes),
-    report,
-  });
-  const sizeBytes = SECTORS * SECTOR_BYTES;
-  const volume = await archive.openVolume({
-    name: "e1.0",
-    blockBytes: BLOCK_BYTES,
-    sizeBytes,
-    readOnly: false,
-    sync: { kind: "none" },
-  });
-  return { archive, volume };
-};
+  /** Looks at snapshots, where nothing keeps it from that. */
+  async #look(): Promise<void> {
+    const { client, world } = this;
+    if (client.allowed.reads) return;
+    try {
+      await client.snapshots.look();
+    } catch (error) {
+      if (!world.disk.isOff) throw error;
+    }
+  }
 
-async function emptyDisk(random: SeededRandom): Promise<SimulatedDisk> {
-  const disk = new SimulatedDisk(random);
-  disk.makeDirectory(STATE);
-  await disk.syncDirectory("/");
-  return disk;
-}
+  /** False: it did not work out, as it may with a fault. */
+  async #close(): Promise<boolean> {
+    const { client, world } = this;
+    await client.settle();
+    try {
+      await world.close();
+    } catch (error) {
+      if (!client.allowed.writes && !client.allowed.reads) throw error;
+      world.count("closings that failed");
+      return false;
+    }
+    world.disk.restart();
+    world.count("orderly ends");
+    this.#syncFailed = false;
+    for (const model of client.models.values()) model.makeDurable(model.position);
+    return true;
+  }
 
-/** Opens an archive that was written to with its blob store and an empty state directory, twice: how that ends. */
-export async function runLostJournal(): Promise<{ first: string; second: string }> {
-  const random = seededRandom(1);
-  const contents = emptyContents();
-  const { archive, volume } = await openSimulated(
-    await emptyDisk(random),
-    createMemoryStore(contents),
-    random,
-    () => {},
-  );
-  const memory = allocateMemory(SECTOR_BYTES);
-  memory.bytes.fill(1);
-  if (volume.tryWrite(0, 1, memory, 0) !== OK) throw new Error("the write was not taken");
-  await archive.close();
-  freeMemory(memory);
-  const other = await emptyDisk(random);
-  const attempt = (): Promise<string> =>
-    openSimulated(other, createMemoryStore(contents), random, () => {}).then(
-      () => "opened",
-      (error: Error) => error.message,
+  async #die(power: boolean): Promise<void> {
+    await this.world.die(power);
+    await this.client.settle();
+    this.#mayLose ||= power || this.#syncFailed;
+    this.#syncFailed = false;
+  }
+
+  /** Closes the archive, damages it, looks at what it then serves, and mends it. */
+  async #damageClosed(): Promise<void> {
+    const { client, world } = this;
+    await this.recover(true);
+    await world.close();
+    world.disk.restart();
+    const damaged = damage(world);
+    if (damaged === undefined) return;
+    await lookAtDamaged(client, damaged);
+    await world.die(false);
+    damaged.mend();
+  }
+
+  /** Kills a process that has written, damages its journal, and looks at what comes of that. */
+  async #damageJournal(): Promise<void> {
+    const { client, world } = this;
+    await this.recover();
+    for (let step = 5 + world.random.below(30); step > 0; step--) {
+      client.act();
+      await world.loop.pass(world.random.below(12));
+    }
+    await client.settle();
+    await this.#die(false);
+    const isRefused = await damageJournal(client);
+    if (isRefused) world.disk.restart();
+    else await this.#die(false);
+  }
+
+  #beginFault(): void {
+    const { client, world } = this;
+    const { disk, random } = world;
+    client.allowed = { reads: true, writes: true };
+    if (random.chance(0.2)) {
+      // Writes are cut short where it fills up.
+      disk.roomUnder = random.pick([STATE, BLOBS]);
+      disk.roomBytes = random.below(60_000);
+      world.count("disks that fill up");
+      return;
+    }
+    const fault = random.pick(faults);
+    const under = random.pick([STATE, BLOBS, "/"]);
+    let skipped = random.below(20);
+    let left = random.pick([1, 3, Number.POSITIVE_INFINITY]);
+    disk.fault = (call, path) => {
+      if (!fault.calls.includes(call) || !path.startsWith(under) || skipped-- > 0 || left <= 0) return undefined;
+      left--;
+      if (call === "sync") this.#syncFailed = true;
+      world.count(fault.name);
+      return fault.errno;
+    };
+  }
+
+  #endFault(): void {
+    const { disk } = this.world;
+    disk.fault = undefined;
+    disk.roomBytes = Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * A short life, in which power is cut or the process killed at a call of the disk: false where there are not so many
+   * calls.
+   */
+  async crashAtCall(call: number, power: boolean): Promise<boolean> {
+    const { client, world } = this;
+    const { disk, loop, random } = world;
+    await world.prepare();
+    disk.losePowerAfter(call);
+    const work = async (): Promise<void> => {
+      await world.open();
+      for (let step = 0; step < 24; step++) {
+        client.act();
+        if (step % 6 === 5) client.snapshots.act(random.pick(world.settings));
+        await loop.pass(random.below(8));
+      }
+      await client.settle();
+      await world.close();
+    };
+    const ended = await work().then(
+      () => undefined,
+      (error: unknown) => error,
     );
-  return { first: await attempt(), second: await attempt() };
+    if (!disk.isOff) {
+      if (ended !== undefined) throw ended;
+      return false;
+    }
+    await this.#die(power);
+    await this.recover(true, false);
+    await world.close();
+    return true;
+  }
+
+  async run(): Promise<void> {
+    const { client, world } = this;
+    await world.prepare();
+    for (let life = 0; life < LIVES; life++) {
+      client.allowed = { reads: false, writes: false };
+      await this.recover();
+      await this.live();
+      client.allowed = { reads: false, writes: false };
+      const harm = world.random.below(100);
+      if (harm < 15) await this.#damageClosed();
+      else if (harm < 30) await this.#damageJournal();
+    }
+    client.allowed = { reads: false, writes: false };
+    await this.recover(true);
+    await world.close();
+  }
 }
 
 /** Runs the life of one seed. Throws where an invariant does not hold. */
 export async function runArchive(seed: number, tally: Tally): Promise<void> {
-  const count = (event: string): void => void (tally[event] = (tally[event] ?? 0) + 1);
-  const random = seededRandom(seed);
-  const disk = await emptyDisk(random);
-  const contents = emptyContents();
-  const memory = allocateMemory(WRITE_MOST_SECTORS * SECTOR_BYTES);
-  const words = new Uint32Array(memory.bytes.buffer as ArrayBuffer, 0, memory.lengthBytes / 4);
-  let base: Uint32Array = new Uint32Array(SECTORS);
-  let version = 0;
-  let changes: Change[] = [];
-  let durable = 0;
-
-  let alive = 0;
-  const open = (life: number): Promise<Opened> =>
-    openSimulated(
-      disk,
-      mortal(createMemoryStore(contents), () => alive === life),
-      random,
-      () => count("reports"),
-    );
-
-  const act = async ({ archive, volume }: Opened): Promise<void> => {
-    const sector = random.below(SECTORS);
-    const sectors = 1 + random.below(Math.min(WRITE_MOST_SECTORS, SECTORS - sector));
-    const choice = random.below(100);
-    if (choice < 70) {
-      // Sometimes an old version, so that blocks are there already.
-      const content = random.chance(0.2) && version > 0 ? 1 + random.below(version) : ++version;
-      words.fill(content, 0, (sectors * SECTOR_BYTES) / 4);
-      const status = volume.tryWrite(sector, sectors, memory, 0);
-      if (status === OK) {
-        changes.push({ sector, count: sectors, version: content });
-        count("writes");
-      } else if (status !== LATER) count("writes refused");
-    } else if (choice < 78) {
-      const whole = random.chance(0.1);
-      const change = { sector: whole ? 0 : sector, count: whole ? SECTORS : sectors, version: 0 };
-      changes.push(change);
-      const status = await call((completion) => volume.discard(change.sector, change.count, completion));
-      if (status !== OK) throw new Error(`a discard ended with status ${status}`);
-      count("discards");
-    } else if (choice < 88) {
-      const upTo = changes.length;
-      if ((await call((completion) => volume.flush(completion))) === OK) {
-        durable = Math.max(durable, upTo);
-        count("flushes");
-      }
-    } else if (choice < 94) {
-      const upTo = changes.length;
-      const checkpoint = archive.checkpoint();
-      if (random.chance(0.5)) {
-        await checkpoint;
-        durable = Math.max(durable, upTo);
-        count("checkpoints");
-      } else {
-        checkpoint.catch(() => {});
-      }
-    } else {
-      const found = await readAll(volume);
-      if (prefixThatIs(found, base, changes, changes.length) === undefined)
-        throw new Error("a read is not what was written");
-      count("reads");
-    }
-  };
-
-  try {
-    for (let life = 0; life < 6; life++) {
-      alive = life;
-      const opened = await open(life);
-      const found = await readAll(opened.volume);
-      const prefix = prefixThatIs(found, base, changes, durable);
-      if (prefix === undefined) {
-        throw new Error(
-          `life ${life}: what was recovered is no prefix of ${changes.length} changes with ${durable} durable`,
-        );
-      }
-      if (prefix < changes.length) count("recoveries that lost something");
-      // What was recovered is durable, and the start of another life.
-      base = found;
-      changes = [];
-      durable = 0;
-      const end = random.below(3);
-      if (end === 0) disk.losePowerAfter(1 + random.below(120));
-      try {
-        for (let step = 10 + random.below(80); step > 0; step--) {
-          const acted = act(opened);
-          // What waits for a disk that is off never ends.
-          let turns = 0;
-          let ended = false;
-          void acted.then(
-            () => (ended = true),
-            () => (ended = true),
-          );
-          while (!ended && turns++ < 400) await turn();
-          if (!ended) break;
-          await acted;
-          if (random.chance(0.3)) await turn();
-        }
-      } catch (error) {
-        if (end !== 0) throw error;
-      }
-      if (end !== 2) alive = -1;
-      if (end === 2) {
-        await opened.archive.close();
-        disk.restart();
-        durable = changes.length;
-        count("orderly ends");
-      } else if (end === 1) {
-        disk.restart();
-        durable = changes.length;
-        count("kills");
-      } else {
-        disk.crash();
-        count("power cuts");
-      }
-    }
-  } finally {
-    freeMemory(memory);
-  }
+  const run = new ArchiveRun(seed, tally);
+  await run.world.running(() => run.run());
 }

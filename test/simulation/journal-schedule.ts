@@ -97,8 +97,8 @@ export class JournalRun {
         return;
       } catch (error) {
         if (this.disk.failedWriteCount > failedWriteCount) this.count("failed writes during recovery");
-        else if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
         else if (error instanceof PowerLoss) this.count("crashes during recovery");
+        else if (error instanceof SystemError && error.errno === EIO) this.count("failed syncs during recovery");
         else throw error;
         if (this.disk.failedSyncCount !== failedSyncCount) all = false;
         if (this.random.chance(0.5)) {

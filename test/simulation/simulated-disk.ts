@@ -1,23 +1,27 @@
 /**
  * A disk in memory that loses power when it is told to, and with it what was not synced, in whatever way the seed
  * says: writes kept, dropped, reordered, torn between sectors of 512 bytes, names of files lost or kept. It fails
- * syncs and writes, fills up and flips bits on request. Asynchronous calls end in an order and after a time that the seed chooses;
- * time is counted in microtasks, so that a seed repeats a run exactly.
+ * calls, fills up and flips bits on request. Asynchronous calls end in an order and after a time that the seed chooses;
+ * time is that of a simulated loop or is counted in microtasks, so that a seed repeats a run exactly.
  */
 import { dirname, normalize } from "node:path";
-import { EAGAIN, EEXIST, EIO, ENOENT, ENOSPC, SystemError } from "../../ffi/libc.ts";
-import type { Memory } from "../../src/base/memory.ts";
-import type { Disk, DiskFile, RangeList } from "../../src/storage/cas/disk.ts";
+import { EEXIST, EIO, ENOENT, ENOSPC, SystemError } from "../../ffi/libc.ts";
+import type { Disk, DiskFile } from "../../src/storage/cas/disk.ts";
 import type { SeededRandom } from "../support/seeded-random.ts";
 import { SimulatedContent } from "./simulated-file.ts";
+import { SimulatedFile } from "./simulated-open-file.ts";
+import type { SimulatedLoop } from "./simulated-loop.ts";
 
 /** What every call throws from the moment the power is lost. */
-export class PowerLoss extends Error {
+export class PowerLoss extends SystemError {
   constructor() {
-    super("the simulated disk has lost power");
+    super("the simulated disk has lost power", EIO);
     this.name = "PowerLoss";
   }
 }
+
+/** A kind of call, as `SimulatedDisk.fault` is asked about it. */
+export type DiskCall = "create" | "open" | "list" | "name" | "write" | "read" | "sync";
 
 type Entry = SimulatedContent | "directory";
 
@@ -29,8 +33,17 @@ interface NameChange {
 const STALE_MOST = 8;
 
 export class SimulatedDisk implements Disk {
-  /** How many bytes files may grow by before the disk is full. */
+  /** How many bytes files may grow by before the disk is full, counting those below `roomUnder` alone. */
   roomBytes = Number.POSITIVE_INFINITY;
+  roomUnder = "/";
+  /** Whether nothing can be changed any more after a failed sync of a directory, as with ext4 and XFS. */
+  shutsDown = false;
+  /** Says with which error number a call is to fail, where it is. */
+  fault: ((call: DiskCall, path: string) => number | undefined) | undefined;
+  /** Is told of every change of the disk and every read, in their order. */
+  observe: ((call: string, data?: Uint8Array) => void) | undefined;
+  /** When the power was lost last, or the process ended, by the loop's time. */
+  diedMs = 0;
   /** Probability that a `tryRead` says that it would have to wait. */
   waitChance = 0;
   /** Calls so far. */
@@ -51,10 +64,16 @@ export class SimulatedDisk implements Disk {
   readonly #stale: Uint8Array[] = [];
   #running: { end: () => void; abandon: () => void }[] = [];
   #pumping = false;
-  /** A sync of a directory has failed. */
+  /**
+   * A sync of a directory has failed: a journaling filesystem that cannot write its names has shut down until it is
+   * mounted again (ext4 with errors=remount-ro, XFS), and then shows what the medium holds.
+   */
   #namesLost = false;
 
-  constructor(readonly random: SeededRandom) {}
+  constructor(
+    readonly random: SeededRandom,
+    readonly loop?: SimulatedLoop,
+  ) {}
 
   /** Loses power at the call after this many more. */
   losePowerAfter(calls: number): void {
@@ -83,8 +102,7 @@ export class SimulatedDisk implements Disk {
 
   /**
    * The process ends and another begins: what was written is seen by it, durable or not. After a failed sync of a
-   * directory this is a crash: a journaling filesystem that cannot write its names has shut down until it is mounted
-   * again (ext4 with errors=remount-ro, XFS), and then shows what the medium holds.
+   * directory this is a crash.
    */
   restart(): void {
     if (this.#namesLost) {
@@ -106,7 +124,7 @@ export class SimulatedDisk implements Disk {
       return this;
     };
     return {
-      open: (path) => alive().open(path),
+      open: (path, readOnly) => alive().open(path, readOnly),
       create: (path) => alive().create(path),
       makeDirectory: (path) => alive().makeDirectory(path),
       list: async (path) => alive().list(path),
@@ -121,13 +139,32 @@ export class SimulatedDisk implements Disk {
     this.#file(path, "flipBit").flipBit(offsetBytes, bit);
   }
 
+  /** Paths of all files below a directory, sorted, for a test to look at. */
+  filesUnder(directory: string): string[] {
+    const found = [...this.#names].filter(([path, entry]) => entry !== "directory" && path.startsWith(`${directory}/`));
+    return found.map(([path]) => path).toSorted();
+  }
+
+  /** Takes a file away durably, as if it had never been: what puts it back. */
+  lose(path: string): () => void {
+    const content = this.#file(path, "lose");
+    this.#names.delete(path);
+    this.#durableNames.delete(path);
+    return () => {
+      this.#names.set(path, content);
+      this.#durableNames.set(path, content);
+    };
+  }
+
   /** Everything in a file, for a test to look at. */
   contentOf(path: string): Uint8Array {
     return this.#file(path, "contentOf").bytes();
   }
 
-  open(path: string): DiskFile {
+  /** `_readOnly` is for the type: the simulation does not mind. */
+  open(path: string, _readOnly?: boolean): DiskFile {
     this.call();
+    this.failIfAsked("open", path, `${path} cannot be opened`);
     return new SimulatedFile(this, path, this.#file(path, `${path} cannot be opened`), this.#life);
   }
 
@@ -137,7 +174,8 @@ export class SimulatedDisk implements Disk {
     const name = normalize(path);
     if (this.#names.has(name)) throw new SystemError(what, EEXIST);
     this.#directory(dirname(name), what);
-    if (this.roomBytes <= 0) throw new SystemError(what, ENOSPC);
+    this.failIfAsked("create", name, what);
+    if (this.#isLimited(name) && this.roomBytes <= 0) throw new SystemError(what, ENOSPC);
     const content = new SimulatedContent();
     this.#rename([dirname(name)], (names) => void names.set(name, content));
     return new SimulatedFile(this, path, content, this.#life);
@@ -147,7 +185,9 @@ export class SimulatedDisk implements Disk {
     this.call();
     const name = normalize(path);
     if (this.#names.has(name)) return;
-    this.#directory(dirname(name), `directory ${path} cannot be made`);
+    const what = `directory ${path} cannot be made`;
+    this.#directory(dirname(name), what);
+    this.failIfAsked("create", name, what);
     this.#rename([dirname(name)], (names) => void names.set(name, "directory"));
   }
 
@@ -155,8 +195,14 @@ export class SimulatedDisk implements Disk {
     return this.later(() => {
       const name = normalize(path);
       this.#directory(name, `directory ${path} cannot be listed`);
-      const inside = [...this.#names.keys()].filter((entry) => dirname(entry) === name && entry !== name);
-      return inside.map((entry) => entry.slice(name === "/" ? 1 : name.length + 1)).toSorted();
+      this.failIfAsked("list", name, `directory ${path} cannot be listed`);
+      const prefix = name === "/" ? "/" : `${name}/`;
+      const inside: string[] = [];
+      for (const entry of this.#names.keys()) {
+        if (!entry.startsWith(prefix) || entry === prefix || entry.includes("/", prefix.length)) continue;
+        inside.push(entry.slice(prefix.length));
+      }
+      return inside.toSorted();
     });
   }
 
@@ -164,8 +210,10 @@ export class SimulatedDisk implements Disk {
     this.call();
     const name = normalize(path);
     const content = this.#file(path, `${path} cannot be removed`);
-    this.roomBytes += content.sizeBytes;
-    this.leaveStale(content.bytes());
+    this.failIfAsked("name", name, `${path} cannot be removed`);
+    const isLast = [...this.#names.values()].filter((entry) => entry === content).length === 1;
+    if (isLast) this.giveRoom(name, content.sizeBytes);
+    if (isLast) this.leaveStale(content.bytes());
     this.#rename([dirname(name)], (names) => {
       if (names.get(name) === content) names.delete(name);
     });
@@ -177,10 +225,27 @@ export class SimulatedDisk implements Disk {
     const content = this.#file(from, what);
     const [old, name] = [normalize(from), normalize(to)];
     this.#directory(dirname(name), what);
+    this.failIfAsked("name", name, what);
     this.#rename([dirname(old), dirname(name)], (names) => {
       if (names.get(old) === content) names.delete(old);
       names.set(name, content);
     });
+  }
+
+  /** Gives a file a second name. Throws EEXIST where there is one. */
+  link(from: string, to: string): void {
+    this.call();
+    const what = `${from} cannot be linked to ${to}`;
+    const content = this.#file(from, what);
+    const name = normalize(to);
+    if (this.#names.has(name)) throw new SystemError(what, EEXIST);
+    this.#directory(dirname(name), what);
+    this.failIfAsked("name", name, what);
+    this.#rename([dirname(name)], (names) => void names.set(name, content));
+  }
+
+  isDirectory(path: string): boolean {
+    return this.#names.get(normalize(path)) === "directory";
   }
 
   syncDirectory(path: string): Promise<void> {
@@ -189,7 +254,7 @@ export class SimulatedDisk implements Disk {
     return this.later(() => {
       const what = `directory ${path} could not be synced`;
       this.#directory(name, what);
-      const fails = this.syncFails();
+      const fails = this.syncFails(name);
       for (const change of this.#unsyncedNames) {
         // Of what a failed sync covers some arrives, and the rest never will.
         if (covered.has(change) && (!fails || this.random.chance(0.5))) change.apply(this.#durableNames);
@@ -220,14 +285,16 @@ export class SimulatedDisk implements Disk {
           reject(error);
         }
       };
-      this.#running.push({ end, abandon: () => reject(new PowerLoss()) });
-      if (!this.#pumping) this.#pump();
+      const call = { end, abandon: () => reject(new PowerLoss()) };
+      this.#running.push(call);
+      if (this.loop !== undefined) this.loop.afterCall(() => this.#end(call));
+      else if (!this.#pumping) this.#pump();
     });
   }
 
-  syncFails(): boolean {
-    if (this.failingSyncs === 0) return false;
-    this.failingSyncs--;
+  syncFails(path: string): boolean {
+    if (this.failingSyncs > 0) this.failingSyncs--;
+    else if (this.faultOf("sync", path) === undefined) return false;
     this.failedSyncCount++;
     return true;
   }
@@ -245,19 +312,53 @@ export class SimulatedDisk implements Disk {
     if (this.#stale.length > STALE_MOST) this.#stale.shift();
   }
 
+  /** The error number with which a call has to fail. */
+  faultOf(call: DiskCall, path: string): number | undefined {
+    return this.shutsDown && this.#namesLost && call !== "read" && call !== "open" && call !== "list"
+      ? EIO
+      : this.fault?.(call, path);
+  }
+
+  /** Throws where a fault is wanted. */
+  failIfAsked(call: DiskCall, path: string, what: string): void {
+    const errno = this.faultOf(call, path);
+    if (errno !== undefined) throw new SystemError(what, errno);
+  }
+
+  /** How many bytes a file of this path may grow by. */
+  roomOf(path: string): number {
+    return this.#isLimited(path) ? this.roomBytes : Number.POSITIVE_INFINITY;
+  }
+
+  giveRoom(path: string, bytes: number): void {
+    if (this.#isLimited(path)) this.roomBytes += bytes;
+  }
+
+  #isLimited(path: string): boolean {
+    return this.roomUnder === "/" || path.startsWith(`${this.roomUnder}/`);
+  }
+
+  /** Ends a call, unless its process is dead. */
+  #end(call: { end: () => void }): void {
+    const at = this.#running.findIndex((running) => running === call);
+    if (at < 0) return;
+    this.#running.splice(at, 1);
+    call.end();
+  }
+
   #pump(): void {
     this.#pumping = this.#running.length > 0;
     if (!this.#pumping) return;
     queueMicrotask(() => {
       if (this.#running.length > 0 && this.random.chance(0.4)) {
-        const [next] = this.#running.splice(this.random.below(this.#running.length), 1);
-        next!.end();
+        this.#end(this.random.pick(this.#running));
       }
       this.#pump();
     });
   }
 
   #die(): void {
+    if (!this.#off) this.diedMs = this.loop?.elapsedMs ?? 0;
     this.#off = true;
     const abandoned = this.#running;
     this.#running = [];
@@ -280,6 +381,7 @@ export class SimulatedDisk implements Disk {
   }
 
   #rename(directories: readonly string[], apply: NameChange["apply"]): void {
+    this.observe?.(`names ${directories.join(" ")}`);
     apply(this.#names);
     this.#unsyncedNames.push({ directories, apply });
   }
@@ -297,102 +399,5 @@ export class SimulatedDisk implements Disk {
 
   #directory(path: string, what: string): void {
     if (this.#names.get(path) !== "directory") throw new SystemError(what, ENOENT);
-  }
-}
-
-class SimulatedFile implements DiskFile {
-  constructor(
-    readonly disk: SimulatedDisk,
-    readonly path: string,
-    readonly content: SimulatedContent,
-    readonly life: number,
-  ) {}
-
-  sizeBytes(): number {
-    this.disk.call(this.life);
-    return this.content.sizeBytes;
-  }
-
-  write(source: Memory, at: number, lengthBytes: number, offsetBytes: number): number {
-    return this.#write(source.bytes.slice(at, at + lengthBytes), offsetBytes);
-  }
-
-  writeRanges(ranges: RangeList, offsetBytes: number): number {
-    const data = new Uint8Array(ranges.totalBytes);
-    let done = 0;
-    for (let i = 0; i < ranges.count; i++) {
-      const [start, lengthBytes] = [ranges.starts[i]!, ranges.lengths[i]!];
-      data.set(ranges.memories[i]!.bytes.subarray(start, start + lengthBytes), done);
-      done += lengthBytes;
-    }
-    return this.#write(data, offsetBytes);
-  }
-
-  #write(data: Uint8Array, offsetBytes: number): number {
-    this.disk.call(this.life);
-    if (this.disk.writeFails()) {
-      const doneBytes = this.disk.random.chance(0.5) ? this.disk.random.below(data.length) : 0;
-      if (doneBytes === 0) return -EIO;
-      this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
-      return doneBytes;
-    }
-    const growthBytes = Math.max(0, offsetBytes + data.length - this.content.sizeBytes);
-    const missingBytes = Math.max(0, growthBytes - this.disk.roomBytes);
-    const doneBytes = data.length - missingBytes;
-    if (doneBytes <= 0 && data.length > 0) return -ENOSPC;
-    this.disk.roomBytes -= growthBytes - missingBytes;
-    this.content.change({ kind: "write", offsetBytes, data: data.slice(0, doneBytes) });
-    return doneBytes;
-  }
-
-  prepare(offsetBytes: number, lengthBytes: number): void {
-    this.disk.call(this.life);
-    const there = offsetBytes + lengthBytes <= this.content.sizeBytes;
-    // What is not cached is written over with zeros.
-    if (!there || this.disk.random.chance(0.3)) this.#write(new Uint8Array(lengthBytes), offsetBytes);
-  }
-
-  tryRead(target: Memory, at: number, lengthBytes: number, offsetBytes: number): number {
-    this.disk.call(this.life);
-    const data = this.content.read(offsetBytes, lengthBytes);
-    if (data.length < lengthBytes || this.disk.random.chance(this.disk.waitChance)) return -EAGAIN;
-    target.bytes.set(data, at);
-    return lengthBytes;
-  }
-
-  read(target: Memory, at: number, lengthBytes: number, offsetBytes: number): Promise<number> {
-    return this.disk.later(() => {
-      const data = this.content.read(offsetBytes, lengthBytes);
-      target.bytes.set(data, at);
-      return data.length;
-    }, this.life);
-  }
-
-  sync(): Promise<void> {
-    const covered = this.content.changeCount;
-    return this.disk.later(() => {
-      if (this.disk.syncFails()) {
-        this.content.syncFailed(covered, this.disk.random);
-        throw new SystemError(`${this.path} could not be synced`, EIO);
-      }
-      this.content.synced(covered);
-    }, this.life);
-  }
-
-  truncate(sizeBytes: number): void {
-    this.disk.call(this.life);
-    const freedBytes = this.content.sizeBytes - sizeBytes;
-    if (freedBytes > 0) this.disk.leaveStale(this.content.bytes());
-    this.disk.roomBytes += freedBytes;
-    this.content.change({ kind: "truncate", sizeBytes });
-  }
-
-  forgetCached(): void {
-    this.disk.call(this.life);
-    this.content.forgetCached();
-  }
-
-  close(): Promise<void> {
-    return this.disk.later(() => {}, this.life);
   }
 }

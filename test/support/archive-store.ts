@@ -42,6 +42,7 @@ export function openTestArchive(blobs: BlobStore, disk: Disk): Promise<Archive> 
     compression,
     compresses: true,
     nodeCacheBytes: 1 << 20,
+    cacheBytes: 1 << 20,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 64 << 20,
     packBytes: 128 << 10,

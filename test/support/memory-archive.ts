@@ -17,6 +17,7 @@ export const openMemoryArchive = (stateDirectory: string, nowMs: () => number): 
     compression: createCompression(),
     compresses: true,
     nodeCacheBytes: MIB,
+    cacheBytes: MIB,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 16 * MIB,
     journalSegmentBytes: MIB,

@@ -107,6 +107,7 @@ export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus =>
   journalBytes: 64 * 2 ** 20,
   journalCheckpointBytes: GIB / 4,
   journalLimitBytes: 2 * GIB,
+  cache: { hits: 97_300, misses: 2700, hitBytes: 3 * GIB, usedBytes: GIB, limitBytes: 2 * GIB },
   checkpoint: { runningSeconds: null, lastSeconds: 0.42, completed: 7, failed: 0, failure: "", failingSince: "" },
   verification: {
     running: null,

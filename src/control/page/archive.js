@@ -261,6 +261,8 @@ function makeArchiveCard(store) {
   const facts = {
     written: makeFact("Written by clients"),
     known: makeFact("Blocks that were known"),
+    cache: makeFact("Reads from memory"),
+    memory: makeFact("Cache"),
     packs: makeFact("Packs"),
     index: makeFact("Index"),
   };
@@ -330,7 +332,11 @@ function makeArchiveCard(store) {
     setText(facts.written.value, formatBytes(archive.writtenBytes));
     const put = newBlocks + knownBlocks;
     setText(facts.known.value, put === 0 ? "–" : `${trimmed((knownBlocks / put) * 100)} % of ${formatCount(put)}`);
+    const { hits, misses } = archive.cache;
+    const reads = hits + misses;
+    setText(facts.cache.value, reads === 0 ? "–" : `${trimmed((hits / reads) * 100)} % of ${formatCount(reads)}`);
     setText(facts.packs.value, `${formatCount(packs)}, ${formatCount(archive.blocks)} blocks`);
+    setText(facts.memory.value, `${formatBytes(archive.cache.usedBytes)} of ${formatBytes(archive.cache.limitBytes)}`);
     setText(
       facts.index.value,
       `${formatBytes(archive.indexMemoryBytes)} memory, ${formatBytes(archive.indexDiskBytes)} disk`,

@@ -2,6 +2,7 @@
  * An archive store, opened: its volumes, the journal they share, and the checkpoints that bring what is in the journal
  * into packs. Everything but the journal comes back from the blob store alone.
  */
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
@@ -9,6 +10,8 @@ import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
+import { ExtentCache } from "./extent-cache.ts";
+import { roomMaker } from "./journal-room.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
@@ -57,11 +60,15 @@ export interface ArchiveOptions {
   readonly compresses: boolean;
   /** Memory for tree nodes, in bytes. */
   readonly nodeCacheBytes: number;
+  /** Memory for the content of volumes and snapshots, in bytes. */
+  readonly cacheBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
+  readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
@@ -123,17 +130,24 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes } = await recoverVolumes(options);
-  const parts = { ...options, journal, blocks, reader, records };
+  const { journal, volumes, coveredSequence } = await recoverVolumes(options).catch(async (error: unknown) => {
+    // What is told is why it does not open.
+    await index.close().catch(() => {});
+    await blocks.close().catch(() => {});
+    throw error;
+  });
+  const cache = new ExtentCache(options.cacheBytes);
+  const parts = { ...options, journal, blocks, reader, records, cache };
   const verifications = await openVerifier({
     ...options,
     index,
     roots: () => rootsIn(blobs),
     history: fileHistory(options.disk, options.stateDirectory, report),
     pace: clientsFirst(),
-    monotonicMs: () => performance.now(),
+    monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
+  const roots = new Set<RootStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -156,7 +170,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
       frozenSequence: -1,
-      coveredSequence: journalSequence,
+      coveredSequence: Math.max(journalSequence, coveredSequence),
       disk: undefined,
     });
   }
@@ -199,7 +213,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   };
 
   let ticksToWait = 0;
-  const watch = setInterval(() => {
+  const stopWatching = eventLoop.every(CHECK_MS, () => {
     if (--ticksToWait > 0) return;
     if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
     job.run().catch((error: Error) => {
@@ -209,18 +223,9 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
       );
     });
-  }, CHECK_MS);
-  watch.unref();
+  });
 
-  const makeRoom = async (onDisk: boolean): Promise<void> => {
-    const before = journal.sizeBytes;
-    const dropped = onDisk && journal.dropSpares();
-    await job.run();
-    // A write that did not fit keeps others out until what there is of it is gone for good.
-    if (onDisk) await journal.sync();
-    // Where a checkpoint frees nothing the next one will not either.
-    if (!dropped && journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
-  };
+  const makeRoom = roomMaker(journal, () => job.run());
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
   const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {
@@ -288,7 +293,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       const entry = volumeNamed(name);
       if (id === undefined) await job.run();
       const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
-      return rootStorage({
+      const opened = rootStorage({
         info: {
           sectorCount: record.sectorCount,
           readOnly: true,
@@ -299,8 +304,11 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         root: Uint8Array.fromHex(record.root),
         blocks: blocks.blocksOf(record.blockSizeBytes),
         reader,
+        cache,
         report,
       });
+      roots.add(opened);
+      return { ...opened, close: () => opened.close().finally(() => roots.delete(opened)) };
     },
     async clone(name, id, cloneName) {
       const origin = findSnapshot(volumeNamed(name).snapshots, id);
@@ -330,21 +338,23 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       ...blocks.counters,
       checkpoint: job.statistics(),
       verification: verifications.statistics(),
+      cache: cache.statistics(),
       volumes: Array.from(kept.values(), volumeStatistics),
     }),
     close() {
       closing ??= (async () => {
-        clearInterval(watch);
+        stopWatching();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));
         await verifications.close();
+        for (const root of roots) await attempt(root.close());
         for (const { disk: served, volume } of kept.values()) {
           await attempt(served?.close());
           await volume.close();
         }
         await attempt(
-          job.run().catch((error: Error) => {
+          job.close().catch((error: Error) => {
             throw new Error(`the last checkpoint failed, and the journal keeps what it has: ${error.message}`);
           }),
         );
@@ -352,6 +362,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
         // What it does not know at the next start it learns from the packs.
         await index.close().catch((error: Error) => report("index:close", error.message));
         await attempt(blocks.close());
+        cache.close();
         if (failures.length > 0) throw failures[0];
       })();
       return closing;

@@ -3,7 +3,7 @@
 export interface CheckpointStatistics {
   /** How long the one that is under way has taken so far, in milliseconds; undefined: none is. */
   readonly runningMs: number | undefined;
-  /** Those that stored something, since the archive was opened; snapshots of what had changed among them. */
+  /** Those that had something to do, since the archive was opened; snapshots of what had changed among them. */
   readonly completed: number;
   readonly failed: number;
   /** How long the last one that was completed took, in milliseconds; undefined: there was none. */
@@ -14,7 +14,7 @@ export interface CheckpointStatistics {
 
 export interface CheckpointLog {
   /** Does the work of a checkpoint, and notes how long it took and how it ended. */
-  noted<T>(work: () => Promise<T>): Promise<T>;
+  measured<T>(work: () => Promise<T>): Promise<T>;
   statistics(): CheckpointStatistics;
 }
 
@@ -26,7 +26,7 @@ export function checkpointLog(nowMs: () => number, monotonicMs: () => number): C
   let lastMs: number | undefined;
   let failure: CheckpointStatistics["failure"];
   return {
-    async noted(work) {
+    async measured(work) {
       const beganMs = monotonicMs();
       startMs = beganMs;
       try {

@@ -34,6 +34,8 @@ export interface Checkpoints {
   alone<T>(job: () => Promise<T>): Promise<T>;
   /** Whether anything runs or waits. */
   readonly isBusy: boolean;
+  /** Refuses everything from now on, waits for what was asked for before, and makes a last checkpoint. */
+  close(): Promise<void>;
   statistics(): CheckpointStatistics;
 }
 
@@ -43,8 +45,10 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   let next: Promise<void> | undefined;
+  let isClosed = false;
 
   const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    if (isClosed) return Promise.reject(new Error("the archive is being closed"));
     waiting++;
     const done = turn.then(job).finally(() => waiting--);
     turn = done.catch(() => {});
@@ -93,16 +97,25 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     return false;
   };
 
+  /** What `checkpoint.json` says of the volumes, as far as this process has written it. */
+  let noted = "";
+  const newestRecords = (): Record<string, number> =>
+    Object.fromEntries(Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence] as const));
+
   const release = async (): Promise<void> => {
     const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
-    await writeCheckpointFile(options.disk, options.stateDirectory, { journalId: journal.id, fromSequence });
+    const records = newestRecords();
+    const last = { journalId: journal.id, fromSequence, volumes: records };
+    await writeCheckpointFile(options.disk, options.stateDirectory, last);
+    noted = JSON.stringify(records);
     await journal.release(fromSequence);
   };
 
   const storeAll = async (): Promise<void> => {
     const changed = [...volumes()].filter(freeze);
-    if (changed.length === 0) return;
-    await log.noted(async () => {
+    // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
+    if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
+    await log.measured(async () => {
       journal.rotate();
       // A root must not say that it covers records which power loss could still take away, and others after them.
       await journal.sync();
@@ -116,6 +129,11 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       return waiting > 0;
     },
     alone,
+    close() {
+      const last = alone(storeAll);
+      isClosed = true;
+      return last;
+    },
     statistics: () => log.statistics(),
     run() {
       next ??= alone(() => {
@@ -129,7 +147,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         // What an earlier checkpoint failed with comes first: it is older than what is set apart now.
         if (kept.frozenSequence >= 0) await storeAll();
         if (freeze(kept)) {
-          return log.noted(async () => {
+          return log.measured(async () => {
             journal.rotate();
             await journal.sync();
             const stored = await storeFrozen(kept, "snapshot", description);

@@ -1,7 +1,7 @@
 /** Opens the journal in a directory: makes it, or finds what a crash has left of it, replays that, and cuts the tail. */
 import { dirname, join } from "node:path";
 import { ENOENT, SystemError } from "../../../ffi/libc.ts";
-import { allocateMemory } from "../../../ffi/memory.ts";
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 import { DAMAGED_ADVICE, JournalCorruption, WrongJournal } from "./journal-corruption.ts";
 import {
@@ -171,19 +171,23 @@ async function readHeaders(
 ): Promise<Headed[]> {
   const memory = allocateMemory(UNIT_BYTES);
   const found: Headed[] = [];
-  for (const { path, firstSequence } of numbered) {
-    const file = disk.open(path);
-    opened.push(file);
-    await file.sync();
-    file.forgetCached();
-    const sizeBytes = file.sizeBytes();
-    const done = await file.read(memory, 0, segmentHeader.bytes, 0);
-    if (done < 0) throw new SystemError(`${path} cannot be read`, -done);
-    const fields = done === segmentHeader.bytes ? parseSegmentHeader(memory, 0, path) : undefined;
-    const header: SegmentFields | undefined = fields?.firstSequence === firstSequence ? fields : undefined;
-    found.push({ file, firstSequence, header, sizeBytes });
+  try {
+    for (const { path, firstSequence } of numbered) {
+      const file = disk.open(path);
+      opened.push(file);
+      await file.sync();
+      file.forgetCached();
+      const sizeBytes = file.sizeBytes();
+      const done = await file.read(memory, 0, segmentHeader.bytes, 0);
+      if (done < 0) throw new SystemError(`${path} cannot be read`, -done);
+      const fields = done === segmentHeader.bytes ? parseSegmentHeader(memory, 0, path) : undefined;
+      const header: SegmentFields | undefined = fields?.firstSequence === firstSequence ? fields : undefined;
+      found.push({ file, firstSequence, header, sizeBytes });
+    }
+    return found;
+  } finally {
+    freeMemory(memory);
   }
-  return found;
 }
 
 /** No file has an intact header: power was lost while the journal was made, or all of it is damaged. */
@@ -209,9 +213,11 @@ async function recover(
 ): Promise<Beginning> {
   const { expected } = options;
   const oldest = found[0]!;
-  if (expected !== undefined && (oldest.header?.previousEnd ?? 0) > expected.fromSequence) {
-    const what = `records ${expected.fromSequence} to ${oldest.header!.previousEnd - 1} are missing`;
-    const damage = { path: oldest.file.path, offsetBytes: 0, sequence: expected.fromSequence, what };
+  // Without a checkpoint nothing was ever released, and the first record is number 1.
+  const fromSequence = expected?.fromSequence ?? 1;
+  if (oldest.header !== undefined && oldest.header.previousEnd > fromSequence) {
+    const what = `records ${fromSequence} to ${oldest.header.previousEnd - 1} are missing`;
+    const damage = { path: oldest.file.path, offsetBytes: 0, sequence: fromSequence, what };
     throw new JournalCorruption(damage, undefined, DAMAGED_ADVICE);
   }
   const needed = neededSegments(found, expected?.fromSequence ?? 0);

@@ -11,7 +11,7 @@ import type { Journal } from "./journal.ts";
 import { newestOf, volumeNumber } from "./kept-volume.ts";
 import { openJournal } from "./open-journal.ts";
 import type { StoredRecord } from "./root-record.ts";
-import { findRoots, ROOTS_PREFIX, type RootsFound, type VolumeRoots } from "./root-refs.ts";
+import { findRoots, rootRefName, ROOTS_PREFIX, type RootsFound, type VolumeRoots } from "./root-refs.ts";
 
 export interface RecoverOptions {
   readonly disk: Disk;
@@ -40,14 +40,19 @@ async function readRef(blobs: BlobStore, name: string): Promise<Uint8Array | und
   }
 }
 
+export interface RecoveredVolumes {
+  readonly journal: Journal;
+  readonly volumes: readonly FoundVolume[];
+  /** The last record of the journal that no volume needs any more. */
+  readonly coveredSequence: number;
+}
+
 /** What volumes and snapshots a store has, by its records. */
 export const rootsIn = async (blobs: BlobStore): Promise<RootsFound> =>
   findRoots(await blobs.listRefs(ROOTS_PREFIX), (name) => readRef(blobs, name));
 
 /** Rejects where anything is missing or damaged that cannot be rebuilt. */
-export async function recoverVolumes(
-  options: RecoverOptions,
-): Promise<{ readonly journal: Journal; readonly volumes: readonly FoundVolume[] }> {
+export async function recoverVolumes(options: RecoverOptions): Promise<RecoveredVolumes> {
   const { disk, stateDirectory, blobs, hasher, report } = options;
   const found = await rootsIn(blobs);
   for (const { name, reason } of found.foreign) report(`ref:${name}`, `${name} of ${blobs.description} ${reason}`);
@@ -55,6 +60,10 @@ export async function recoverVolumes(
   const names = new Set<string>();
   for (const roots of found.volumes.values()) {
     const newest = newestOf(roots);
+    for (const { name, reason } of roots.refused) {
+      const what = `${name} of ${blobs.description} ${reason}: restore it from a copy`;
+      report(`ref:${name}`, `${what}. If it is a snapshot of ${newest.record.volumeName}, that cannot be found`);
+    }
     const { volumeName, volumeId, blockSizeBytes, hash } = newest.record;
     if (hash !== hasher.algorithm) {
       throw new Error(`volume ${volumeName} of ${blobs.description} is hashed with ${hash}: set hash = "${hash}"`);
@@ -72,25 +81,22 @@ export async function recoverVolumes(
   const directory = join(stateDirectory, "journal");
   disk.makeDirectory(directory);
   const expected = await readCheckpointFile(disk, stateDirectory);
-  // The journal is durable before the first volume is made.
+  for (const [volumeId, sequence] of Object.entries(expected?.volumes ?? {})) {
+    const there = found.volumes.get(volumeId)?.newest;
+    if (there !== undefined && there.record.sequence >= sequence) continue;
+    const what = there === undefined ? "the volume" : `record ${sequence} of volume ${there.record.volumeName}`;
+    throw new Error(
+      `${blobs.description} lacks ${what} (${rootRefName({ volumeId, sequence })}), which was there at the last ` +
+        `checkpoint: is it the right store, is its filesystem mounted, or is it a copy that was made earlier?`,
+    );
+  }
+  // There is a journal before there is a volume.
   if (byNumber.size > 0 && (await disk.list(directory)).length === 0) {
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
     throw new Error(
       `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
         `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
     );
-  }
-  if (expected !== undefined) {
-    // Before the journal lets go of records, there is a root that covers them.
-    const coveredEnd =
-      1 + Math.max(-1, ...Array.from(byNumber.values(), ({ newest }) => newest.record.journalSequence));
-    if (coveredEnd < expected.fromSequence) {
-      throw new Error(
-        `${blobs.description} is older than the journal in ${directory}: its roots cover records before ` +
-          `${coveredEnd}, and the journal has let go of those before ${expected.fromSequence}. Is it a copy that was ` +
-          `made earlier? Name the store that this journal belongs to`,
-      );
-    }
   }
   const { journal, recovery } = await openJournal(
     disk,
@@ -121,5 +127,5 @@ export async function recoverVolumes(
         `whole was cut off. ${recovery.recordCount} records before that are intact`,
     );
   }
-  return { journal, volumes: [...byNumber.values()] };
+  return { journal, volumes: [...byNumber.values()], coveredSequence: (expected?.fromSequence ?? 0) - 1 };
 }

@@ -12,9 +12,11 @@ import {
 } from "../block-storage.ts";
 import { tell } from "../tell.ts";
 import type { Blocks } from "./blocks.ts";
+import { cachedSectors } from "./cached-sectors.ts";
 import { CLEAN } from "./dirty-blocks.ts";
 import { readSectors, tryReadSectors, type BlockSource } from "./sector-source.ts";
 import { allocatedRanges } from "./tree/diff.ts";
+import type { ExtentCache } from "./extent-cache.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
@@ -29,17 +31,33 @@ export interface RootStorageOptions {
   readonly root: Uint8Array;
   readonly blocks: Blocks;
   readonly reader: NodeReader;
+  readonly cache: ExtentCache;
   readonly report: (key: string, message: string) => void;
 }
 
 const everythingIsClean = (): number => CLEAN;
 
-export function rootStorage({ info, root, blocks, reader, report }: RootStorageOptions): RootStorage {
+export function rootStorage({ info, root, blocks, reader, cache, report }: RootStorageOptions): RootStorage {
   const blockCount = Math.ceil((info.sectorCount * SECTOR_BYTES) / blocks.blockBytes);
   const source: BlockSource = { blocks, report, tree: new VolumeTree(reader, blockCount, root) };
   const scratch = allocateMemory(blocks.blockBytes);
+  /** What is being read, for requests and ahead of them, and the requests that wait for it. */
   const reads = new Set<Promise<StorageStatus>>();
+  const requests = new Set<Promise<StorageStatus>>();
   let closing: Promise<void> | undefined;
+
+  const sectors = cachedSectors(cache, {
+    sectorCount: info.sectorCount,
+    blockSectors: blocks.blockBytes / SECTOR_BYTES,
+    tryRead: (sector, count, target, at) =>
+      tryReadSectors(source, everythingIsClean, sector, count, target, at, scratch),
+    read(sector, count, target, at, failed) {
+      const reading = readSectors(source, everythingIsClean, sector, count, target, at, failed);
+      reads.add(reading);
+      void reading.then(() => reads.delete(reading));
+      return reading;
+    },
+  });
 
   const refusal = (sector: number, count: number): StorageStatus => {
     if (sector + count > info.sectorCount) return OUT_OF_RANGE;
@@ -48,10 +66,10 @@ export function rootStorage({ info, root, blocks, reader, report }: RootStorageO
 
   return {
     info,
-    lend: () => 0,
+    lend: (sector, count) => (refusal(sector, count) === OK ? sectors.lend(sector, count) : 0),
     tryRead(sector, count, target, at) {
       const refused = refusal(sector, count);
-      return refused === OK ? tryReadSectors(source, everythingIsClean, sector, count, target, at, scratch) : refused;
+      return refused === OK ? sectors.tryRead(sector, count, target, at) : refused;
     },
     read(sector, count, target, at, completion) {
       const refused = refusal(sector, count);
@@ -59,16 +77,16 @@ export function rootStorage({ info, root, blocks, reader, report }: RootStorageO
         tell(completion, refused);
         return;
       }
-      const reading = readSectors(source, everythingIsClean, sector, count, target, at);
-      reads.add(reading);
+      const reading = sectors.read(sector, count, target, at);
+      requests.add(reading);
       void reading.then((status) => {
-        reads.delete(reading);
+        requests.delete(reading);
         completion.complete(status);
       });
     },
     tryWrite: () => READ_ONLY,
     write: (_sector, _count, _source, _at, _durable, completion) => tell(completion, READ_ONLY),
-    flush: (completion) => tell(completion, OK),
+    flush: (completion) => tell(completion, closing === undefined ? OK : MEDIUM_ERROR),
     discard: (_sector, _count, completion) => tell(completion, READ_ONLY),
     onResize: () => {},
     async *allocatedRanges() {
@@ -77,7 +95,11 @@ export function rootStorage({ info, root, blocks, reader, report }: RootStorageO
       }
     },
     close() {
-      closing ??= Promise.all(reads).then(() => freeMemory(scratch));
+      closing ??= (async () => {
+        sectors.close();
+        await Promise.all([...reads, ...requests]);
+        freeMemory(scratch);
+      })();
       return closing;
     },
   };

@@ -27,6 +27,9 @@ export interface SectorSource extends BlockSource {
   readonly journal: Journal;
 }
 
+/** Is told what could not be read. */
+export type Failed = (sector: number, count: number, status: StorageStatus) => void;
+
 /** Where the newest data of a sector is: see `DirtyBlocks.placeOf`. */
 export type PlaceOf = (sector: number) => number;
 
@@ -115,7 +118,7 @@ function copyPart(block: Memory, fromSector: number, count: number, target: Memo
 
 /**
  * Fills `target` with sectors as they are now, whatever is written meanwhile, off the event loop. Never rejects; what
- * could not be read was reported.
+ * could not be read was reported, and `failed` is told which sectors these are.
  */
 export async function readSectors(
   source: BlockSource,
@@ -124,6 +127,7 @@ export async function readSectors(
   count: number,
   target: Memory,
   at: number,
+  failed?: Failed,
 ): Promise<StorageStatus> {
   const blockSectors = source.blocks.blockBytes / SECTOR_BYTES;
   // All of them begin before anything else happens: a place of the journal, and what the tree says, hold from now on.
@@ -134,8 +138,8 @@ export async function readSectors(
     const run = runLength(placeOf, next, count - done, blockSectors);
     const to = at + done * SECTOR_BYTES;
     if (place === ZERO) zero(target, to, run);
-    else if (place === CLEAN) parts.push(readBlocks(source, next, run, target, to));
-    else parts.push(readRecord(source, place, run, target, to));
+    else if (place === CLEAN) parts.push(readBlocks(source, next, run, target, to, failed));
+    else parts.push(readRecord(source, place, next, run, target, to, failed));
     done += run;
   }
   const statuses = await Promise.all(parts);
@@ -145,16 +149,21 @@ export async function readSectors(
 async function readRecord(
   { journal, report }: BlockSource,
   place: number,
+  sector: number,
   count: number,
   target: Memory,
   at: number,
+  failed: Failed | undefined,
 ): Promise<StorageStatus> {
+  let status: StorageStatus;
   try {
-    return await journal!.read(place, count * SECTOR_BYTES, target, at);
+    status = await journal!.read(place, count * SECTOR_BYTES, target, at);
   } catch (error) {
     report("journal:read", (error as Error).message);
-    return MEDIUM_ERROR;
+    status = MEDIUM_ERROR;
   }
+  if (status !== OK) failed?.(sector, count, status);
+  return status;
 }
 
 async function readBlocks(
@@ -163,6 +172,7 @@ async function readBlocks(
   count: number,
   target: Memory,
   at: number,
+  failed: Failed | undefined,
 ): Promise<StorageStatus> {
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
   const first = Math.floor(sector / blockSectors);
@@ -178,15 +188,38 @@ async function readBlocks(
     await Promise.all(lookups);
   } catch (error) {
     report("tree", (error as Error).message);
+    failed?.(sector, count, MEDIUM_ERROR);
     return MEDIUM_ERROR;
   }
-  if (count % blockSectors === 0) return blocks.readMany(blockHashes, blockHashes.length / HASH_BYTES, target, at);
+  if (count % blockSectors === 0) return readWhole(blocks, blockHashes, sector, target, at, failed);
   const whole = allocateMemory(blocks.blockBytes);
   try {
     const status = await blocks.read(blockHashes, whole, 0);
     if (status === OK) copyPart(whole, sector - first * blockSectors, count, target, at);
+    else failed?.(sector, count, status);
     return status;
   } finally {
     freeMemory(whole);
   }
+}
+
+async function readWhole(
+  blocks: Blocks,
+  blockHashes: Uint8Array,
+  sector: number,
+  target: Memory,
+  at: number,
+  failed: Failed | undefined,
+): Promise<StorageStatus> {
+  const count = blockHashes.length / HASH_BYTES;
+  const status = await blocks.readMany(blockHashes, count, target, at);
+  if (status === OK || failed === undefined) return status;
+  // Which of them it was, reading them one by one tells. The others are as good as they were.
+  const blockSectors = blocks.blockBytes / SECTOR_BYTES;
+  for (let i = 0; i < count; i++) {
+    const one = blockHashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES);
+    const each = await blocks.readMany(one, 1, target, at + i * blocks.blockBytes);
+    if (each !== OK) failed(sector + i * blockSectors, blockSectors, each);
+  }
+  return status;
 }

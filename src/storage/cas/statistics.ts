@@ -1,6 +1,7 @@
 /** What an archive takes and holds, for status and metrics. Counters count from when it was opened. */
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { CheckpointStatistics } from "./checkpoint-log.ts";
+import type { CacheStatistics } from "./extent-cache.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import type { KeptVolume } from "./kept-volume.ts";
 import { toSnapshot, type Snapshot } from "./snapshot.ts";
@@ -21,6 +22,8 @@ export interface ArchiveStatistics {
   readonly knownBlocks: number;
   readonly newBytes: number;
   readonly packBytes: number;
+  /** Reads and the cache that answers them. */
+  readonly cache: CacheStatistics;
   readonly checkpoint: CheckpointStatistics;
   readonly verification: VerificationStatistics;
   readonly volumes: readonly VolumeStatistics[];

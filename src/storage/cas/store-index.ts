@@ -1,10 +1,10 @@
 /** The index of a store, brought into line with its packs. */
 import { join } from "node:path";
+import { eventLoop } from "../../base/event-loop.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import type { Disk } from "./disk.ts";
 import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
-import { eventLoopTurn } from "./index/run-file.ts";
 import { packBlobName } from "./pack-format.ts";
 import { readPackDirectory } from "./read-pack-directory.ts";
 
@@ -13,6 +13,7 @@ export interface StoreIndexOptions {
   readonly stateDirectory: string;
   readonly blobs: BlobStore;
   readonly hasher: Hasher;
+  readonly indexMemtableEntries?: number;
   readonly report: (key: string, message: string) => void;
   /** Told of packs as their directories are read into the index. */
   readonly progress: (done: number, total: number) => void;
@@ -27,8 +28,9 @@ export interface StoreIndexOptions {
 export async function openStoreIndex(options: StoreIndexOptions): Promise<{ index: BlockIndex; storedBytes: number }> {
   const { disk, stateDirectory, blobs, report } = options;
   const index = await openIndex(
-    { disk, directory: join(stateDirectory, "index"), pause: eventLoopTurn },
+    { disk, directory: join(stateDirectory, "index"), pause: () => eventLoop.turn() },
     {
+      ...(options.indexMemtableEntries === undefined ? {} : { memtableEntries: options.indexMemtableEntries }),
       damaged(error) {
         report("index", `${error.message}: it is built again from the packs`);
         // At once, so that lookups wait for it.

@@ -109,7 +109,10 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     get failure() {
       return (policy.failure ?? journal.failure)?.message;
     },
-    lend: () => 0,
+    lend(sector, count) {
+      if (refusal(sector, count, false) !== OK || isBlocked(sector, count, false)) return 0;
+      return volume.lend(sector, count);
+    },
     tryRead(sector, count, target, at) {
       const refused = refusal(sector, count, false);
       if (refused !== OK) return refused;

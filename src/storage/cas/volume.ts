@@ -7,6 +7,8 @@ import type { Memory } from "../../base/memory.ts";
 import { OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
 import { RequestOrder } from "../request-order.ts";
 import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
+import { cachedSectors } from "./cached-sectors.ts";
+import type { ExtentCache } from "./extent-cache.ts";
 import { BLOCK_MOST_BYTES } from "./pack-format.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
@@ -23,6 +25,8 @@ export interface VolumeOptions extends SectorSource {
   /** Number of the volume in the journal's records. */
   readonly id: number;
   readonly sectorCount: number;
+  /** Where its content is kept for the next read. */
+  readonly cache: ExtentCache;
   /** What the journal holds of it already. */
   readonly dirty?: DirtyBlocks;
 }
@@ -41,6 +45,8 @@ export interface Volume {
   readonly writtenBytes: number;
   /** Memory that the tables of dirty blocks take, in bytes. */
   readonly dirtyBytes: number;
+  /** An address that a system call may copy these sectors from, as `BlockStorage.lend` says. */
+  lend(sector: number, count: number): number;
   /** Fills `target` where nothing has to be waited for: OK, LATER or a failure. */
   tryRead(sector: number, count: number, target: Memory, at: number): StorageStatus;
   /** Fills `target` with sectors as they are now, whatever is written meanwhile. Never rejects. */
@@ -80,6 +86,20 @@ export function openVolume(options: VolumeOptions): Volume {
     return place === CLEAN && frozen !== undefined ? frozen.placeOf(sector) : place;
   };
 
+  const sectors = cachedSectors(options.cache, {
+    blockSectors,
+    get sectorCount() {
+      return sectorCount;
+    },
+    tryRead: (sector, count, target, at) => tryReadSectors(source, placeOf, sector, count, target, at, scratch),
+    read(sector, count, target, at, failed) {
+      const reading = readSectors(source, placeOf, sector, count, target, at, failed);
+      reads.add(reading);
+      void reading.then(() => reads.delete(reading));
+      return reading;
+    },
+  });
+
   return {
     id,
     blockBytes: blocks.blockBytes,
@@ -99,13 +119,9 @@ export function openVolume(options: VolumeOptions): Volume {
     get dirtyBytes() {
       return dirty.memoryBytes + (frozen?.memoryBytes ?? 0);
     },
-    tryRead: (sector, count, target, at) => tryReadSectors(source, placeOf, sector, count, target, at, scratch),
-    read(sector, count, target, at) {
-      const reading = readSectors(source, placeOf, sector, count, target, at);
-      reads.add(reading);
-      void reading.then(() => reads.delete(reading));
-      return reading;
-    },
+    lend: (sector, count) => sectors.lend(sector, count),
+    tryRead: (sector, count, target, at) => sectors.tryRead(sector, count, target, at),
+    read: (sector, count, target, at) => sectors.read(sector, count, target, at),
     append(sector, count, from, at) {
       for (let done = 0; done < count;) {
         const part = Math.min(RECORD_SECTORS, count - done);
@@ -114,6 +130,7 @@ export function openVolume(options: VolumeOptions): Volume {
         const status = journal.append(batch);
         if (status !== OK) return status;
         dirty.write(sector + done, part, batch.placeOf(0), 1);
+        sectors.wrote(sector + done, part, from, at + done * SECTOR_BYTES);
         done += part;
         writtenBytes += part * SECTOR_BYTES;
       }
@@ -127,6 +144,7 @@ export function openVolume(options: VolumeOptions): Volume {
         const status = journal.append(batch);
         if (status !== OK) return status;
         dirty.discard(sector + done, part);
+        sectors.changed(sector + done, part);
         done += part;
       }
       return OK;
@@ -153,8 +171,10 @@ export function openVolume(options: VolumeOptions): Volume {
         throw new Error(`volume ${id} has changes that another tree would undo`);
       // A new object: reads that are under way keep the old one.
       source = { ...source, tree };
+      sectors.forget();
     },
     async close() {
+      sectors.close();
       await Promise.all(reads);
     },
   };

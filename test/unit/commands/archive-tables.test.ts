@@ -9,6 +9,7 @@ test("an archive has what it holds and saves, how its journal, checks and volume
     "  LOGICAL  SNAPSHOTS  UNIQUE  STORED  DEDUP  COMPRESSION  WRITTEN    NEW  KNOWN",
     "    6 GiB      9 GiB   3 GiB   2 GiB  5.00x        1.50x    7 GiB  1,200  3,400",
     "  packs     130 with 787 k blocks, 1.96 GiB compressed; index: 1.91 MiB memory, 14.3 MiB disk",
+    "  cache     97.3 % of 100 k reads; 1 GiB of 2 GiB memory",
     "  journal   64 MiB of 2 GiB (3 %); checkpoints: 7 done, the last in 0.42 s",
     "  verified  120 of 130 packs, last run 1 d 8 h ago, oldest pack 19 d 9 h ago",
     "  VOLUME  TARGETS   SIZE  LOGICAL  WRITTEN  UNIQUE  DIRTY  SNAPSHOTS  NEWEST",
@@ -24,11 +25,13 @@ test("beside an earlier report an archive shows what it takes per second", () =>
     newBlocks: 1400,
     knownBlocks: 9400,
     packedBytes: 44 * 2 ** 20,
+    cache: { hits: 97_330, misses: 2710, hitBytes: 3.1 * 2 ** 30, usedBytes: 2 ** 30, limitBytes: 2 ** 31 },
     volumes,
   });
   const lines = archiveLines(someReport({ archives: [later] }), earlier, 2);
   expect(lines[2]?.split(/ {2,}/).slice(-4)).toEqual(["WRITTEN", "NEW/S", "KNOWN/S", "TO PACKS"]);
   expect(lines[3]?.split(/ {2,}/).slice(-4)).toEqual(["2 MiB/s", "100", "3,000", "2 MiB/s"]);
+  expect(lines[5]).toBe("  cache     75 % of 40 reads; 1 GiB of 2 GiB memory");
   expect(lines.at(-2)).toContain("1 MiB/s");
   expect(lines.at(-1)).toContain("  0 B/s");
 });
@@ -56,7 +59,7 @@ test("failing checkpoints, damage and what goes on stand out", () => {
       damagedPacks: 2,
     },
   });
-  const [, , , , , journal, verified] = archiveLines(someReport({ archives: [archive] }));
+  const [, , , , , , journal, verified] = archiveLines(someReport({ archives: [archive] }));
   expect(journal).toEndWith("checkpoints: one runs for 1 min 11 s, the last one FAILED, 4 failed");
   expect(verified).toContain("; DAMAGED: 2 packs, 0 parts of trees; one runs, 1 GiB of 2 GiB");
 });
@@ -66,6 +69,7 @@ test("a store in which nothing has happened yet says so", () => {
     dedupRatio: null,
     compressionRatio: null,
     journalBytes: 0,
+    cache: { hits: 0, misses: 0, hitBytes: 0, usedBytes: 0, limitBytes: 2 ** 31 },
     checkpoint: { runningSeconds: null, lastSeconds: null, completed: 0, failed: 0, failure: "", failingSince: "" },
     verification: {
       running: null,
@@ -78,8 +82,9 @@ test("a store in which nothing has happened yet says so", () => {
     volumes: [someVolume({ targets: [], recentSnapshots: [], snapshots: 0 })],
   });
   const lines = archiveLines(someReport({ archives: [empty] }));
-  expect(lines[5]).toBe("  journal   0 B of 2 GiB (0 %); checkpoints: none yet");
-  expect(lines[6]).toBe("  verified  never: run voe verify");
+  expect(lines[5]).toBe("  cache     no reads; 0 B of 2 GiB memory");
+  expect(lines[6]).toBe("  journal   0 B of 2 GiB (0 %); checkpoints: none yet");
+  expect(lines[7]).toBe("  verified  never: run voe verify");
   expect(lines.at(-1)?.split(/ {2,}/).at(-1)).toBe("-");
 });
 

@@ -248,7 +248,8 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     try {
       for (const run of candidates) await findInRun(run, high, low, places);
     } catch (error) {
-      if (error instanceof IndexDamaged) noteDamage(error);
+      // A run that is retired is replaced already.
+      if (error instanceof IndexDamaged && !candidates.some(({ retired }) => retired)) noteDamage(error);
       throw error;
     } finally {
       candidates.forEach(releaseRun);
@@ -278,9 +279,9 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     for (let current = flushing; current !== undefined; current = flushing) await current.catch(() => {});
     rebuildCount += 1;
     incomplete = new Set(packs.numbers());
-    damage = undefined;
     discarding = runSet.discard();
     await discarding;
+    damage = undefined;
     await fillWith(packEntries);
     const gone = [...incomplete].filter((number) => !adding.has(number));
     for (const number of gone) {
@@ -306,14 +307,16 @@ function indexOf(place: IndexPlace, packs: PackTable, stored: StoredIndex, optio
     async lookup(hash, at, places) {
       const high = highOf(hash, at);
       const low = lowOf(hash, at);
-      for (;;) {
+      for (let damageCount = 0; ;) {
         const waitFor = filling;
         try {
           await lookupOnce(high, low, places);
           if (places.count > 0) return FOUND;
           if (waitFor === undefined && filling === undefined) return ABSENT;
         } catch (error) {
-          if (!(error instanceof IndexDamaged) || (waitFor === undefined && filling === undefined)) throw error;
+          const isBuilt = waitFor !== undefined || filling !== undefined;
+          // What is damaged again and again is for whoever asks to know.
+          if (!(error instanceof IndexDamaged) || !isBuilt || ++damageCount > 2) throw error;
         }
         await (filling ?? waitFor);
       }

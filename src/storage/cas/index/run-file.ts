@@ -15,9 +15,6 @@ export interface IndexPlace {
   pause(): Promise<void>;
 }
 
-/** Lets everything have its turn that waits for the event loop. */
-export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** A slice takes the event loop well under 1 ms. */
 const SLICE_BYTES = 2 ** 18;
 

@@ -144,6 +144,10 @@ export async function abandonRun({ chunk, place, range, written }: RunWriter): P
   await written.syncing.catch(() => {});
   closeFile(written.file);
   const path = join(place.directory, runName(range));
-  removeIfThere(place.disk, path + TEMPORARY_SUFFIX);
-  removeIfThere(place.disk, path);
+  try {
+    removeIfThere(place.disk, path + TEMPORARY_SUFFIX);
+    removeIfThere(place.disk, path);
+  } catch {
+    // What led here is told. A half-written run is no run, and a whole one that stays says what is true.
+  }
 }

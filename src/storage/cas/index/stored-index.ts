@@ -14,6 +14,9 @@ export interface StoredIndex {
 /** Opens what is there, and removes what a crash left half done. Throws IndexDamaged. */
 export async function openStored(place: IndexPlace): Promise<StoredIndex> {
   const { disk, directory } = place;
+  // A process that was killed may have left names that power loss would take away again: the run that has replaced
+  // others must be there to stay before those are removed.
+  await disk.syncDirectory(directory);
   const names = await disk.list(directory);
   for (const name of names) if (name.endsWith(TEMPORARY_SUFFIX)) disk.remove(join(directory, name));
   const ranges = currentRanges(place, names);
@@ -55,12 +58,16 @@ function currentRanges({ disk, directory }: IndexPlace, names: readonly string[]
   return current;
 }
 
-/** Removes the runs, and the pack table too where that is wanted, durably. The newest first: what is left fits together. */
+/**
+ * Removes the runs, and the pack table too where that is wanted, durably. The newest first, and one after the other,
+ * since names that are taken away together may go in any order when power is lost: so what is left fits together.
+ */
 export async function discardStored({ disk, directory }: IndexPlace, packTableToo: boolean): Promise<void> {
   const names = await disk.list(directory);
   for (const name of names.toReversed()) {
     const ours = parseRunName(name) !== undefined || name.endsWith(TEMPORARY_SUFFIX);
-    if (ours || (packTableToo && name === PACK_TABLE_NAME)) disk.remove(join(directory, name));
+    if (!ours && !(packTableToo && name === PACK_TABLE_NAME)) continue;
+    disk.remove(join(directory, name));
+    await disk.syncDirectory(directory);
   }
-  await disk.syncDirectory(directory);
 }

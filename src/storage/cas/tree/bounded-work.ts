@@ -1,23 +1,20 @@
+import { eventLoop } from "../../../base/event-loop.ts";
+
 /** The event loop serves clients, whose requests must not wait for a checkpoint: after this long it has its turn. */
 const SLICE_MS = 0.5;
 
-const nextTurn = (): Promise<void> =>
-  new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-
 /** Lets long work give way: `if (slice.isOver) await slice.giveWay()` costs a look at the clock until it is time. */
 export class Slice {
-  #untilMs = performance.now() + SLICE_MS;
+  #untilMs = eventLoop.nowMs() + SLICE_MS;
 
   /** Whether it is time for `giveWay`. */
   get isOver(): boolean {
-    return performance.now() >= this.#untilMs;
+    return eventLoop.nowMs() >= this.#untilMs;
   }
 
   async giveWay(): Promise<void> {
-    await nextTurn();
-    this.#untilMs = performance.now() + SLICE_MS;
+    await eventLoop.turn();
+    this.#untilMs = eventLoop.nowMs() + SLICE_MS;
   }
 }
 

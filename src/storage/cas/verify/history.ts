@@ -7,7 +7,7 @@ import { ENOENT, ENOSPC, SystemError } from "../../../../ffi/libc.ts";
 import { allocateMemory, freeMemory } from "../../../../ffi/memory.ts";
 import type { Memory } from "../../../base/memory.ts";
 import type { Disk, DiskFile } from "../disk.ts";
-import { eventLoopTurn } from "../index/run-file.ts";
+import { eventLoop } from "../../../base/event-loop.ts";
 
 /** Times are milliseconds since 1970. */
 export interface VerifyHistory {
@@ -130,7 +130,7 @@ async function write(file: DiskFile, history: VerifyHistory): Promise<void> {
     for (const line of linesOf(history)) {
       if (text.length + line.length > SLICE_BYTES) {
         flush();
-        await eventLoopTurn();
+        await eventLoop.turn();
       }
       text += line;
     }

@@ -3,6 +3,7 @@
  * it stays away for several times as long as it worked, so that a busy server spends a fifth of its time on it at most;
  * where nobody wanted anything it goes on at once.
  */
+import { eventLoop } from "../../../base/event-loop.ts";
 
 /** Longest that a slice may take the event loop, roughly: the time of a few requests. */
 const SLICE_MS = 0.5;
@@ -10,8 +11,6 @@ const SLICE_MS = 0.5;
 const BUSY_TURN_MS = 0.1;
 /** Time left to others, in multiples of that of a slice. */
 const REST = 4;
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export interface Pace {
   /** Whether it is time for `rest`. */
@@ -21,35 +20,35 @@ export interface Pace {
 
 /** Lets everyone else go first, as on a server. */
 export function clientsFirst(): Pace {
-  let fromMs = performance.now();
+  let fromMs = eventLoop.nowMs();
   return {
     get isDue() {
-      return performance.now() - fromMs >= SLICE_MS;
+      return eventLoop.nowMs() - fromMs >= SLICE_MS;
     },
     async rest() {
-      const beganMs = performance.now();
+      const beganMs = eventLoop.nowMs();
       const workedMs = beganMs - fromMs;
-      await turn();
-      const othersMs = performance.now() - beganMs;
+      await eventLoop.turn();
+      const othersMs = eventLoop.nowMs() - beganMs;
       if (othersMs >= BUSY_TURN_MS) {
         const restMs = Math.ceil(workedMs * REST - othersMs);
-        if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
+        if (restMs > 0) await new Promise<void>((resolve) => void eventLoop.after(restMs, resolve));
       }
-      fromMs = performance.now();
+      fromMs = eventLoop.nowMs();
     },
   };
 }
 
 /** Only lets signals and I/O have their turn, where there is nobody else. */
 export function withoutClients(): Pace {
-  let fromMs = performance.now();
+  let fromMs = eventLoop.nowMs();
   return {
     get isDue() {
-      return performance.now() - fromMs >= 10;
+      return eventLoop.nowMs() - fromMs >= 10;
     },
     async rest() {
-      await turn();
-      fromMs = performance.now();
+      await eventLoop.turn();
+      fromMs = eventLoop.nowMs();
     },
   };
 }

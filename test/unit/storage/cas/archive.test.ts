@@ -15,6 +15,7 @@ import {
 } from "../../../../src/storage/block-storage.ts";
 import { openArchive, type Archive, type ArchiveVolumeOptions } from "../../../../src/storage/cas/archive.ts";
 import { realDisk } from "../../../../src/storage/cas/real-disk.ts";
+import { reasonOf } from "../../../support/reason-of.ts";
 
 const MIB = 2 ** 20;
 let directory: string;
@@ -36,15 +37,16 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function openStore(): Promise<Archive> {
+async function openStore(blobs = createMemoryStore(contents)): Promise<Archive> {
   const archive = await openArchive({
     disk: realDisk,
     stateDirectory: directory,
-    blobs: createMemoryStore(contents),
+    blobs,
     hasher: createHasher("sha256"),
     compression: createCompression(),
     compresses: true,
     nodeCacheBytes: MIB,
+    cacheBytes: MIB,
     journalCheckpointBytes: Number.POSITIVE_INFINITY,
     journalLimitBytes: 16 * MIB,
     journalSegmentBytes: MIB,
@@ -275,6 +277,63 @@ test.each([["another block size", volumeOptions("e1.0", { blockBytes: 512 }), "s
     await expect(archive.openVolume(options)).rejects.toThrow(message);
   },
 );
+
+test("sectors of a changed block that did not change can be read while a checkpoint stores the block", async () => {
+  const store = createMemoryStore(contents);
+  const begun = Promise.withResolvers<void>();
+  const stored = Promise.withResolvers<void>();
+  let isHeld = false;
+  const archive = await openStore({
+    ...store,
+    async put(name, bytes) {
+      if (isHeld) {
+        begun.resolve();
+        await stored.promise;
+      }
+      await store.put(name, bytes);
+    },
+  });
+  const disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 0, 8, 1);
+  await archive.checkpoint();
+  await write(disk, 0, 1, 2);
+  isHeld = true;
+  const checkpoint = archive.checkpoint();
+  await begun.promise;
+  expect(await read(disk, 0, 8)).toEqual([2, ...times(7, 1)]);
+  stored.resolve();
+  await checkpoint;
+  expect(await read(disk, 0, 8)).toEqual([2, ...times(7, 1)]);
+});
+
+test("a snapshot of one volume does not go back behind what a checkpoint of all has released", async () => {
+  let archive = await openStore();
+  const names = ["e1.0", "e1.1"];
+  for (const name of names) await write(await archive.openVolume(volumeOptions(name)), 0, 8, 1);
+  await archive.checkpoint();
+  archive = await reopen(archive);
+  // The other volume has no record of this checkpoint, and needs none.
+  await write(await archive.openVolume(volumeOptions("e1.0")), 0, 8, 2);
+  archive = await reopen(archive);
+  const disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 0, 8, 3);
+  await archive.createSnapshot("e1.0", "");
+  archive = await reopen(archive);
+  expect(await read(await archive.openVolume(volumeOptions("e1.0")), 0, 8)).toEqual(times(8, 3));
+  expect(await read(await archive.openVolume(volumeOptions("e1.1")), 0, 8)).toEqual(times(8, 1));
+});
+
+test("a volume without its journal is refused, though no checkpoint was made yet", async () => {
+  await write(await (await openStore()).openVolume(volumeOptions("e1.0")), 0, 8, 1);
+  const own = directory;
+  directory = await mkdtemp(join(tmpdir(), "voe-archive-"));
+  try {
+    expect(await reasonOf(openStore())).toContain("holds no journal");
+  } finally {
+    await rm(directory, { recursive: true });
+    directory = own;
+  }
+});
 
 test("old checkpoints are removed, and snapshots stay", async () => {
   let archive = await openStore();

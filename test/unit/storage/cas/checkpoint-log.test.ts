@@ -8,14 +8,14 @@ function bed() {
     () => clock.monotonicMs,
   );
   const fail = (message: string): Promise<void> =>
-    log.noted(() => Promise.reject(new Error(message))).catch((error: Error) => expect(error.message).toBe(message));
+    log.measured(() => Promise.reject(new Error(message))).catch((error: Error) => expect(error.message).toBe(message));
   return { clock, log, fail };
 }
 
 test("a checkpoint under way is known by how long it takes, and once completed by how long it took", async () => {
   const { clock, log } = bed();
   const end = Promise.withResolvers<string>();
-  const work = log.noted(() => end.promise);
+  const work = log.measured(() => end.promise);
   clock.monotonicMs += 700;
   expect(log.statistics()).toMatchObject({ runningMs: 700, completed: 0, lastMs: undefined });
   end.resolve("done");
@@ -36,7 +36,7 @@ test("failures are counted, told with the newest reason since the first one, and
   clock.nowMs += 60_000;
   await fail("EIO");
   expect(log.statistics()).toMatchObject({ failed: 2, failure: { message: "EIO", sinceMs: 1_700_000_000_000 } });
-  await log.noted(() => Promise.resolve());
+  await log.measured(() => Promise.resolve());
   expect(log.statistics()).toMatchObject({ completed: 1, failed: 2, failure: undefined });
   clock.nowMs += 60_000;
   await fail("EIO");

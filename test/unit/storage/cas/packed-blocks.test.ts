@@ -7,7 +7,7 @@ import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../.
 import { LATER, MEDIUM_ERROR, OK } from "../../../../src/storage/block-storage.ts";
 import type { Blocks } from "../../../../src/storage/cas/blocks.ts";
 import { openIndex, type BlockIndex } from "../../../../src/storage/cas/index/block-index.ts";
-import { eventLoopTurn } from "../../../../src/storage/cas/index/run-file.ts";
+import { eventLoop } from "../../../../src/base/event-loop.ts";
 import { ENTRY_BYTES, FOOTER_BYTES } from "../../../../src/storage/cas/pack-format.ts";
 import {
   packedBlocks,
@@ -33,7 +33,7 @@ interface Bed {
 
 async function newIndex(): Promise<BlockIndex> {
   const disk = new SimulatedDisk(seededRandom(1));
-  const place = { disk: disk.session(), directory: "/index", pause: eventLoopTurn };
+  const place = { disk: disk.session(), directory: "/index", pause: () => eventLoop.turn() };
   return openIndex(place, {
     damaged(error) {
       throw error;

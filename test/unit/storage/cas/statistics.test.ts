@@ -34,10 +34,12 @@ test("a checkpoint that the store does not take is told with its reason until th
   expect(archive.statistics().volumes[0]).toMatchObject({ dirtyBlocks: 0, logicalBytes: BLOCK_BYTES });
 });
 
-test("a checkpoint that has nothing to store is not counted", async () => {
+test("a checkpoint that has nothing to do is not counted", async () => {
   await openTestVolume(archive, "e1.0", 100);
   await archive.checkpoint();
-  expect(archive.statistics().checkpoint).toMatchObject({ completed: 0, lastMs: undefined });
+  const { completed } = archive.statistics().checkpoint;
+  await archive.checkpoint();
+  expect(archive.statistics().checkpoint.completed).toBe(completed);
 });
 
 test("what came into the store with a volume is counted across snapshots, and once for what it shares", async () => {

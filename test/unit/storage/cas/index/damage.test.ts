@@ -10,6 +10,7 @@ import {
   somePacks,
   streamOf,
 } from "../../../../support/index-packs.ts";
+import { openIndex } from "../../../../../src/storage/cas/index/block-index.ts";
 import { reasonOf } from "../../../../support/reason-of.ts";
 import { seededRandom } from "../../../../support/seeded-random.ts";
 
@@ -44,6 +45,31 @@ describe("damage", () => {
     const again = await openTestIndex(disk, 1000);
     expect(again.index.holds(packs[0]!.name)).toBe(true);
     expect(again.reports).toEqual([]);
+  });
+
+  test("of a page is waited out by lookups where the index is built again at once", async () => {
+    const disk = newDisk(9);
+    const packs = somePacks(2, 300);
+    const first = await openTestIndex(disk, 1000);
+    for (const pack of packs) await first.index.addPack(pack);
+    await first.index.close();
+    disk.flipBit(RUN_1, 2000, 3);
+    let rebuilds = 0;
+    const index = await openIndex(
+      { disk, directory: DIRECTORY, pause: () => Promise.resolve() },
+      {
+        memtableEntries: 1000,
+        damaged() {
+          rebuilds++;
+          void index.rebuild(streamOf(...packs));
+        },
+        report: (_, message) => expect(message).toBe(""),
+      },
+    );
+    const answers = hashesOf(packs[0]!).map((hash) => placesOf(index, hash));
+    for (const [i, answer] of answers.entries()) expect(await answer).toEqual([`0:${i}`]);
+    expect(rebuilds).toBe(1);
+    await index.close();
   });
 
   test("of a page stops merges, is reported once, and does not stop additions", async () => {
@@ -141,6 +167,34 @@ describe("damage", () => {
     const { reports } = await openTestIndex(disk);
     expect(reports).toHaveLength(1);
     expect(reports[0]).toContain("belongs to another pack table");
+  });
+
+  test("names are made durable before any is taken away: a merged run may have its own since a moment only", async () => {
+    const disk = newDisk(11);
+    const first = await openTestIndex(disk, 1000);
+    await first.index.addPack(somePacks(1, 100)[0]!);
+    await first.index.close();
+    // Another run covers it, whose name the process that was killed had no time to sync.
+    disk.rename(RUN_1, `${DIRECTORY}/run-00000001-00000002`);
+    disk.create(RUN_1);
+    const calls: string[] = [];
+    const session = disk.session();
+    const traced = {
+      ...session,
+      remove(path: string) {
+        calls.push(`remove ${path}`);
+        session.remove(path);
+      },
+      async syncDirectory(path: string) {
+        calls.push(`sync ${path}`);
+        await session.syncDirectory(path);
+      },
+    };
+    const place = { disk: traced, directory: DIRECTORY, pause: () => Promise.resolve() };
+    await openIndex(place, { damaged: () => {}, report: () => {} });
+    expect(calls.indexOf(`remove ${RUN_1}`)).toBeGreaterThan(calls.indexOf(`sync ${DIRECTORY}`));
+    expect(calls).toContain(`sync ${DIRECTORY}`);
+    expect(calls).toContain(`remove ${RUN_1}`);
   });
 
   test("a newest run that is missing costs its packs and nothing else", async () => {
