@@ -8,11 +8,11 @@ import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
+import { watchJournal } from "./checkpoint-watch.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
-import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
+import { ExtentCache } from "./extent-cache.ts";
 import { roomMaker } from "./journal-room.ts";
-import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
@@ -21,6 +21,7 @@ import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { rootStorage, type RootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
+import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
 import { openStoreIndex } from "./store-index.ts";
 import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
@@ -28,16 +29,11 @@ import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
-import { clientsFirst } from "./verify/pace.ts";
-import { verifier, type Verifier } from "./verify/verifier.ts";
+import { clientsFirst } from "./pace.ts";
+import { openVerifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
-
-/** How often it is looked whether a checkpoint is due. */
-const CHECK_MS = 100;
-/** How many of these times are let pass after one that failed: it hashes everything once more. */
-const RETRY_TICKS = 50;
 
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
@@ -79,34 +75,6 @@ export interface ArchiveOptions {
   readonly report: (key: string, message: string) => void;
   /** Told of long work while the archive is being opened. */
   readonly progress?: (what: string, done: number, total: number) => void;
-}
-
-/** What an archive takes and holds, for status and metrics. */
-export interface ArchiveStatistics {
-  readonly store: string;
-  readonly journalBytes: number;
-  readonly journalLimitBytes: number;
-  /** Bytes of all packs. */
-  readonly storedBytes: number;
-  readonly index: IndexStatus;
-  /** Blocks that were stored since the archive was opened: new ones, those the store had, bytes of the new ones. */
-  readonly newBlocks: number;
-  readonly knownBlocks: number;
-  readonly newBytes: number;
-  /** Reads and the cache that answers them. */
-  readonly cache: CacheStatistics;
-  readonly volumes: readonly VolumeStatistics[];
-}
-
-export interface VolumeStatistics {
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** Bytes of the blocks that are not holes, as of the newest checkpoint. */
-  readonly logicalBytes: number;
-  readonly dirtyBlocks: number;
-  readonly snapshots: number;
-  /** When the newest record was made, milliseconds since 1970. */
-  readonly checkpointMs: number;
 }
 
 export interface Archive {
@@ -166,7 +134,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   });
   const cache = new ExtentCache(options.cacheBytes);
   const parts = { ...options, journal, blocks, reader, records, cache };
-  const verifications = verifier({
+  const verifications = await openVerifier({
     ...options,
     index,
     roots: () => rootsIn(blobs),
@@ -240,19 +208,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     return entry;
   };
 
-  let ticksToWait = 0;
-  const stopWatching = eventLoop.every(CHECK_MS, () => {
-    if (--ticksToWait > 0) return;
-    if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => {
-      ticksToWait = RETRY_TICKS;
-      report(
-        "checkpoint",
-        `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
-      );
-    });
-  });
-
+  const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
   const makeRoom = roomMaker(journal, () => job.run());
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
@@ -359,19 +315,15 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     statistics: () => ({
       store: blobs.description,
       journalBytes: journal.sizeBytes,
+      journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
+      checkpoint: job.statistics(),
+      verification: verifications.statistics(),
       cache: cache.statistics(),
-      volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
-        name,
-        sizeBytes: volume.sectorCount * SECTOR_BYTES,
-        logicalBytes: newest!.record.logicalBytes,
-        dirtyBlocks: volume.dirtyBlockCount,
-        snapshots: snapshots.length,
-        checkpointMs: newest!.record.createdMs,
-      })),
+      volumes: Array.from(kept.values(), volumeStatistics),
     }),
     close() {
       closing ??= (async () => {

@@ -2,13 +2,15 @@
  * Checkpoints: what is in the journal becomes blocks, trees and records in the blob store, and the journal lets go of
  * it. Nothing durable ever refers to what is not: packs, then the tree, then the record, then the journal.
  */
-import type { PackedBlocks } from "./packed-blocks.ts";
 import { writeCheckpointFile } from "./checkpoint-file.ts";
+import { checkpointLog, type CheckpointStatistics } from "./checkpoint-log.ts";
 import type { Disk } from "./disk.ts";
 import type { Journal } from "./journal.ts";
 import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { allocationChange } from "./tree/diff.ts";
+import { clientsFirst } from "./pace.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { uniqueSoFar } from "./volume-changes.ts";
 
@@ -20,11 +22,15 @@ export interface CheckpointOptions {
   readonly reader: NodeReader;
   readonly records: RecordStore;
   readonly volumes: () => Iterable<KeptVolume>;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
 }
 
 export interface Checkpoints {
   /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
   run(): Promise<void>;
+  /** The same, which nobody waits for: while the journal has room, clients go first. */
+  runUnhurried(): Promise<void>;
   /** A record of kind "snapshot" that holds everything answered before this call, and nothing answered after. */
   snapshot(kept: KeptVolume, description: string): Promise<StoredRecord>;
   /** Runs a job when no other one runs: nothing is frozen or published meanwhile. */
@@ -33,21 +39,39 @@ export interface Checkpoints {
   readonly isBusy: boolean;
   /** Refuses everything from now on, waits for what was asked for before, and makes a last checkpoint. */
   close(): Promise<void>;
+  statistics(): CheckpointStatistics;
 }
+
+/**
+ * How long a checkpoint that nobody waits for leaves a busy event loop to clients, in multiples of the time that it
+ * works, by how much of the journal is taken. The journal is what absorbs a burst: only when it fills up do clients pay
+ * for what becomes of their writes.
+ */
+const restAt = (fill: number): number => (fill < 0.25 ? 8 : fill < 0.5 ? 3 : fill < 0.75 ? 1 : 0);
 
 export function checkpoints(options: CheckpointOptions): Checkpoints {
   const { journal, blocks, reader, records, volumes } = options;
+  const log = checkpointLog(options.nowMs, () => performance.now());
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
+  /** Those of them that somebody waits for. */
+  let urgent = 0;
   let next: Promise<void> | undefined;
   let isClosed = false;
 
-  const alone = <T>(job: () => Promise<T>): Promise<T> => {
+  const pace = clientsFirst(() => (urgent > 0 ? 0 : restAt(journal.sizeBytes / journal.limitBytes)));
+
+  const queue = <T>(job: () => Promise<T>): Promise<T> => {
     if (isClosed) return Promise.reject(new Error("the archive is being closed"));
     waiting++;
     const done = turn.then(job).finally(() => waiting--);
     turn = done.catch(() => {});
     return done;
+  };
+
+  const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    urgent++;
+    return queue(job).finally(() => urgent--);
   };
 
   /** Stores what was set apart, and publishes a record of it. */
@@ -58,7 +82,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   ): Promise<StoredRecord> => {
     const before = blocks.counters.newBytes;
     const { record } = kept.newest!;
-    const root = await kept.volume.store();
+    const root = await kept.volume.store(pace);
     const { sectorCount, tree } = kept.volume;
     const change = await allocationChange(
       reader,
@@ -110,11 +134,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     const changed = [...volumes()].filter(freeze);
     // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
     if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
-    journal.rotate();
-    // A root must not say that it covers records which power loss could still take away, and others after them.
-    await journal.sync();
-    for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
-    await release();
+    await log.measured(async () => {
+      journal.rotate();
+      // A root must not say that it covers records which power loss could still take away, and others after them.
+      await journal.sync();
+      for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
+      await release();
+    });
   };
 
   return {
@@ -127,6 +153,8 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       isClosed = true;
       return last;
     },
+    runUnhurried: () => queue(storeAll),
+    statistics: () => log.statistics(),
     run() {
       next ??= alone(() => {
         next = undefined;
@@ -139,11 +167,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         // What an earlier checkpoint failed with comes first: it is older than what is set apart now.
         if (kept.frozenSequence >= 0) await storeAll();
         if (freeze(kept)) {
-          journal.rotate();
-          await journal.sync();
-          const stored = await storeFrozen(kept, "snapshot", description);
-          await release();
-          return stored;
+          return log.measured(async () => {
+            journal.rotate();
+            await journal.sync();
+            const stored = await storeFrozen(kept, "snapshot", description);
+            await release();
+            return stored;
+          });
         }
         const { record } = kept.newest!;
         const { root, sectorCount, journalSequence, logicalBytes } = record;

@@ -10,6 +10,7 @@ import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
 import { cachedSectors } from "./cached-sectors.ts";
 import type { ExtentCache } from "./extent-cache.ts";
 import { BLOCK_MOST_BYTES } from "./pack-format.ts";
+import type { Pace } from "./pace.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { storeChanges } from "./store-changes.ts";
@@ -41,6 +42,8 @@ export interface Volume {
   readonly order: RequestOrder;
   /** Blocks that wait for a checkpoint. */
   readonly dirtyBlockCount: number;
+  /** Bytes that were written to it since it was opened. */
+  readonly writtenBytes: number;
   /** Memory that the tables of dirty blocks take, in bytes. */
   readonly dirtyBytes: number;
   /** An address that a system call may copy these sectors from, as `BlockStorage.lend` says. */
@@ -58,7 +61,7 @@ export interface Volume {
    */
   freeze(): boolean;
   /** Puts what was set apart into blocks and the tree, durably, and yields the new root. May be tried again. */
-  store(): Promise<Uint8Array>;
+  store(pace: Pace): Promise<Uint8Array>;
   /** Forgets what was set apart: the root of it is published, and the journal may release it. */
   thaw(): void;
   /** Makes the volume larger; the tree must have grown before. */
@@ -77,6 +80,7 @@ export function openVolume(options: VolumeOptions): Volume {
   let sectorCount = options.sectorCount;
   let dirty = options.dirty ?? dirtyBlocks(blockSectors);
   let frozen: DirtyBlocks | undefined;
+  let writtenBytes = 0;
 
   const placeOf = (sector: number): number => {
     const place = dirty.placeOf(sector);
@@ -110,6 +114,9 @@ export function openVolume(options: VolumeOptions): Volume {
     get dirtyBlockCount() {
       return dirty.blockCount + (frozen?.blockCount ?? 0);
     },
+    get writtenBytes() {
+      return writtenBytes;
+    },
     get dirtyBytes() {
       return dirty.memoryBytes + (frozen?.memoryBytes ?? 0);
     },
@@ -126,6 +133,7 @@ export function openVolume(options: VolumeOptions): Volume {
         dirty.write(sector + done, part, batch.placeOf(0), 1);
         sectors.wrote(sector + done, part, from, at + done * SECTOR_BYTES);
         done += part;
+        writtenBytes += part * SECTOR_BYTES;
       }
       return OK;
     },
@@ -149,9 +157,9 @@ export function openVolume(options: VolumeOptions): Volume {
       dirty = dirtyBlocks(blockSectors);
       return true;
     },
-    store() {
+    store(pace) {
       if (frozen === undefined) throw new Error(`volume ${id} has nothing set apart to be stored`);
-      return storeChanges(source, frozen);
+      return storeChanges(source, frozen, pace);
     },
     thaw() {
       frozen = undefined;
