@@ -1,10 +1,12 @@
 /** `npm run bench -- NAME [options]`: whole-path benchmarks beside the peers that are installed, and of single parts. */
 import { aoeBenchmark } from "./aoe/benchmark.ts";
+import { archiveBenchmark } from "./archive/benchmark.ts";
 import { indexBenchmark } from "./index/benchmark.ts";
 import { journalBenchmark } from "./journal/benchmark.ts";
 
 const benchmarks: Record<string, (args: string[]) => Promise<number>> = {
   aoe: aoeBenchmark,
+  archive: archiveBenchmark,
   index: indexBenchmark,
   journal: journalBenchmark,
 };

@@ -1,14 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
-import { availableParallelism, cpus, release } from "node:os";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { prepareDisk, settleDisk } from "./disk.ts";
-import { awaitTarget, measure, summarise, type Address, type Measurement } from "./measure.ts";
-import { createNetwork } from "./network.ts";
+import { prepareDisk, settleDisk } from "../testbed/disk.ts";
+import { awaitTarget, measure, summarise, type Client, type Measurement } from "../testbed/load.ts";
+import { machine, missing } from "../testbed/machine.ts";
+import { createNetwork } from "../testbed/network.ts";
+import { compile, compileLoad } from "../testbed/programs.ts";
+import { startServer } from "../testbed/server.ts";
 import { parseOptions, USAGE, type Options } from "./options.ts";
 import { findPeers, type Peer } from "./peers.ts";
-import { compilePrograms, type Programs } from "./programs.ts";
 import { chosenSections, type Section } from "./rows.ts";
-import { startServer, type Server } from "./server.ts";
 import { markdown, type Report, type SectionResult } from "./table.ts";
 
 const SHELF = 1;
@@ -17,14 +17,14 @@ const SLOT = 0;
 /** A peer that runs, and how its clients reach it. */
 interface Contender {
   readonly peer: Peer;
-  readonly server: Server;
-  readonly at: Address;
+  readonly client: Client;
   readonly disk: string | null;
 }
 
 interface Setting {
   readonly options: Options;
-  readonly programs: Programs;
+  readonly load: string;
+  readonly floor: string;
   readonly directory: string;
   readonly signal: AbortSignal;
 }
@@ -33,7 +33,7 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 /** Measures one section: all its servers run at once, and one is asked at a time. */
 async function runSection(section: Section, peers: readonly Peer[], setting: Setting): Promise<SectionResult> {
-  const { options, programs, directory, signal } = setting;
+  const { options, load, floor, directory, signal } = setting;
   const { mtu, sync, rows } = section;
   await using network = await createNetwork(peers.length, mtu);
   await using running = new AsyncDisposableStack();
@@ -46,7 +46,7 @@ async function runSection(section: Section, peers: readonly Peer[], setting: Set
       disk: join(directory, `${peer.name}.disk`),
       sizeBytes: options.sizeBytes,
       directory: join(directory, `${peer.name}-${mtu}-${sync}`),
-      floor: programs.floor,
+      floor,
     };
     mkdirSync(place.directory);
     const launch = peer.launch(place, sync);
@@ -54,8 +54,9 @@ async function runSection(section: Section, peers: readonly Peer[], setting: Set
     if (peer.usesDisk) prepareDisk(place.disk, options.sizeBytes, options.preparation);
     const server = running.use(await startServer(peer.name, launch, network.serverNamespace));
     const at = { namespace: network.clientNamespace, interface: place.interface, shelf: SHELF, slot: SLOT };
-    await awaitTarget(programs, server, at, signal);
-    contenders.push({ peer, server, at, disk: peer.usesDisk ? place.disk : null });
+    const client = { program: load, server, at, signal };
+    await awaitTarget(client);
+    contenders.push({ peer, client, disk: peer.usesDisk ? place.disk : null });
   }
 
   const measured = new Map<string, Measurement[]>();
@@ -64,8 +65,8 @@ async function runSection(section: Section, peers: readonly Peer[], setting: Set
     for (const row of rows) {
       // Nobody is always first.
       const first = round % contenders.length;
-      for (const { peer, server, at, disk } of [...contenders.slice(first), ...contenders.slice(0, first)]) {
-        const figures = await measure(programs, server, at, row, options.seconds, signal);
+      for (const { peer, client, disk } of [...contenders.slice(first), ...contenders.slice(0, first)]) {
+        const figures = await measure(client, row, options);
         const key = `${row.name} ${peer.name}`;
         if (round > 0) measured.set(key, [...(measured.get(key) ?? []), figures]);
         console.error(
@@ -90,28 +91,6 @@ async function runSection(section: Section, peers: readonly Peer[], setting: Set
     })),
   };
 }
-
-const FILESYSTEMS: Record<number, string> = {
-  0xef53: "ext4",
-  0x58465342: "xfs",
-  0x9123683e: "btrfs",
-  0x01021994: "tmpfs",
-};
-
-const machine = (directory: string): string[] => {
-  const type = statfsSync(directory).type;
-  const filesystem = FILESYSTEMS[type] ?? `filesystem 0x${type.toString(16)}`;
-  return [
-    `Linux ${release()}, ${availableParallelism()} cores of ${cpus()[0]?.model ?? "an unknown processor"}.`,
-    `Disks on ${filesystem}.`,
-  ];
-};
-
-const missing = (): string[] => [
-  ...(process.getuid?.() === 0 ? [] : ["root (for network namespaces and raw sockets)"]),
-  ...["ip", "taskset", "gcc"].filter((tool) => Bun.which(tool) === null),
-  ...(availableParallelism() < 2 ? ["a second core (one for the server, one for the client)"] : []),
-];
 
 /**
  * `bench aoe`: prints the table of the AoE file backend beside its peers, or writes it to `--output`. Returns the exit
@@ -139,8 +118,12 @@ export async function aoeBenchmark(args: string[]): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort(new Error(signal)));
   const directory = mkdtempSync(join(options.directory, "voe-bench-"));
   try {
-    const programs = await compilePrograms(directory);
-    const setting = { options, programs, directory, signal: interrupted.signal };
+    const floor = join(directory, "floor");
+    await compile(
+      floor,
+      ["floor.c", "floor-packet.c", "floor-xdp.c"].map((name) => join(import.meta.dir, name)),
+    );
+    const setting = { options, load: await compileLoad(directory), floor, directory, signal: interrupted.signal };
     const results: SectionResult[] = [];
     for (const section of sections) {
       // Nothing to compare where no peer has this mode.

@@ -1,5 +1,7 @@
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
+import type { Preparation } from "../testbed/disk.ts";
+import { oneOf, positive } from "../testbed/options.ts";
 import { PEER_NAMES } from "./peers.ts";
 
 export const USAGE = `usage: npm run bench -- aoe [options]
@@ -20,7 +22,6 @@ Needs root, iproute2, util-linux and gcc. VOE_BINARY names the voe to measure; o
 const SYNC_MODES = ["1s", "always"] as const;
 /** When a write is answered: at once with a sync every second, or when it is durable. */
 export type Sync = (typeof SYNC_MODES)[number];
-export type Preparation = "sparse" | "written";
 
 export interface Options {
   readonly rounds: number;
@@ -37,18 +38,6 @@ export interface Options {
   readonly json: boolean;
   readonly output: string | null;
 }
-
-const positive = (name: string, text: string): number => {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`--${name} takes a number above 0, not "${text}"`);
-  return value;
-};
-
-const oneOf = <T extends string>(name: string, text: string, known: readonly T[]): T => {
-  const found = known.find((value) => value === text);
-  if (found === undefined) throw new Error(`--${name} is one of ${known.join(", ")}, not "${text}"`);
-  return found;
-};
 
 /** Reads the command line. Throws with what is wrong and what would be right. */
 export function parseOptions(args: string[]): Options {

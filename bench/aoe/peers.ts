@@ -1,9 +1,11 @@
 import { existsSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import type { Launch } from "../testbed/server.ts";
+import { voeCommand, voeName, writeVoeConfig } from "../testbed/voe.ts";
 import type { Sync } from "./options.ts";
 
 /** Where a server is to serve, and from what. */
-interface Place {
+export interface Place {
   readonly interface: string;
   readonly shelf: number;
   readonly slot: number;
@@ -11,16 +13,8 @@ interface Place {
   readonly sizeBytes: number;
   /** An empty directory for configuration and state. */
   readonly directory: string;
-  /** The compiled floor.c. */
+  /** The compiled floor.c, where it is measured. */
   readonly floor: string;
-}
-
-export interface Launch {
-  readonly command: readonly string[];
-  /** What the server says on stdout when it serves. Without it, it serves when it answers. */
-  readonly readyLine?: string;
-  /** For a server that goes into the background: where it leaves its process number. */
-  readonly pidFile?: string;
 }
 
 /** A server to measure. */
@@ -34,44 +28,28 @@ export interface Peer {
   launch(place: Place, sync: Sync): Launch | null;
 }
 
-const root = resolve(import.meta.dir, "../..");
-
-const voeCommand = (): string[] => {
-  const binary = process.env["VOE_BINARY"];
-  if (binary) return [resolve(binary)];
-  const built = join(root, "dist/voe");
-  return existsSync(built) ? [built] : [process.execPath, join(root, "src/main.ts")];
-};
-
-const voe: Peer = {
+/** voe with its file backend. */
+export const voe: Peer = {
   name: "voe",
-  describe: (sync) => `${voeCommand().join(" ").replaceAll(`${root}/`, "")}, sync = "${sync}"`,
+  describe: (sync) => `${voeName()}, sync = "${sync}"`,
   usesDisk: true,
   isInstalled: () => existsSync(voeCommand().at(-1) ?? ""),
   launch(place, sync) {
-    const config = join(place.directory, "voe.toml");
-    writeFileSync(
-      config,
-      `[server]
-interface = ${JSON.stringify(place.interface)}
-state_dir = ${JSON.stringify(join(place.directory, "state"))}
-control_socket = ${JSON.stringify(join(place.directory, "voe.sock"))}
-
-[[target]]
+    const target = `[[target]]
 shelf = ${place.shelf}
 slot = ${place.slot}
 backend = "file"
 path = ${JSON.stringify(place.disk)}
 sync = "${sync}"
-`,
-    );
+`;
+    const config = writeVoeConfig(place.directory, place.interface, target);
     return { command: [...voeCommand(), "serve", config], readyLine: "voe ready" };
   },
 };
 
 const vbladeOptions = (sync: Sync): string[] => [...(sync === "always" ? ["-s"] : []), "-b", "64"];
 
-const vblade: Peer = {
+export const vblade: Peer = {
   name: "vblade",
   describe: (sync) => `vblade ${vbladeOptions(sync).join(" ")}`,
   usesDisk: true,

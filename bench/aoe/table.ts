@@ -1,9 +1,8 @@
-import type { Measurement } from "./measure.ts";
+import type { Load, Measurement } from "../testbed/load.ts";
 import type { Options, Sync } from "./options.ts";
-import type { Row } from "./rows.ts";
 
 interface RowResult {
-  readonly row: Row;
+  readonly row: Load;
   /** By the peer's name: the medians, and the rounds in their order. */
   readonly figures: Readonly<Record<string, { readonly median: Measurement; readonly rounds: readonly Measurement[] }>>;
 }
@@ -30,7 +29,7 @@ const CLIENT_BOUND = 0.05;
 const figure = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(value >= 10 ? 3 : 2));
 
 /** Thousand requests a second · median/99th percentile in microseconds · CPU in microseconds. */
-function cell(row: Row, measured: Measurement | undefined): string {
+function cell(row: Load, measured: Measurement | undefined): string {
   if (!measured) return "";
   const { iops, p50Us, p99Us, cpuUs, clientIdle, retransmits, window } = measured;
   const marks = [

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Costs, fillSource, measureRow, median, type Row, type Shape } from "./measure.ts";
+import { median } from "../testbed/median.ts";
+import { type Costs, fillSource, measureRow, type Row, type Shape } from "./measure.ts";
 
 const USAGE = `usage: npm run bench -- journal [options]
   --mib N             bytes that are appended for a figure, in MiB                            (64)

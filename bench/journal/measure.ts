@@ -11,6 +11,7 @@ import type { Journal } from "../../src/storage/cas/journal.ts";
 import { openJournal } from "../../src/storage/cas/open-journal.ts";
 import { realDisk } from "../../src/storage/cas/real-disk.ts";
 import { RecordBatch } from "../../src/storage/cas/record-batch.ts";
+import { median } from "../testbed/median.ts";
 
 const MIB = 2 ** 20;
 const SOURCE_BYTES = 2 * MIB;
@@ -48,8 +49,6 @@ const batch = new RecordBatch();
 export function fillSource(): void {
   for (let at = 0; at < SOURCE_BYTES; at += 65_536) crypto.getRandomValues(source.bytes.subarray(at, at + 65_536));
 }
-
-export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 const CLOCK_THREAD_CPUTIME_ID = 3;
 const clock = allocateMemory(16);

@@ -22,6 +22,20 @@ interface Figures {
   readonly median: { readonly iops: number; readonly p50Us: number; readonly p99Us: number; readonly cpuUs: number };
 }
 
+interface ImageFigures {
+  readonly median: { readonly storedBytes: number; readonly againStoredBytes: number };
+}
+
+interface ArchiveReport {
+  readonly loads: readonly { title: string; rows: { figures: Record<string, Figures> }[] }[];
+  readonly snapshots: {
+    readonly volumeBytes: number;
+    readonly median: { readonly snapshotMs: number; readonly longestMs: number };
+    readonly unchanged: { readonly medianMs: number };
+  };
+  readonly images: readonly { title: string; figures: { voe: ImageFigures; cp: ImageFigures } }[];
+}
+
 describe("npm run bench", () => {
   test("names the benchmarks when asked for one that is not there", async () => {
     const { exitCode, complaints } = await bench("aeo");
@@ -34,11 +48,28 @@ describe("npm run bench", () => {
     [["--rounds", "none"], '--rounds takes a number above 0, not "none"'],
     [["--peers", "voe,iscsi"], "--peers is one of voe, vblade"],
     [["--mtu", "1400"], "--mtu is one of 9000, 1500"],
-  ])("refuses %j and says what is right", async (args, said) => {
+  ])("aoe refuses %j and says what is right", async (args, said) => {
     const { exitCode, complaints } = await bench("aoe", ...args);
     expect(exitCode).toBe(2);
     expect(complaints).toContain(said);
     expect(complaints).toContain("usage: npm run bench -- aoe");
+  });
+
+  test.each([
+    [["--sizes", "3"], "--sizes"],
+    [["--seconds", "0"], '--seconds takes a number above 0, not "0"'],
+    [["--size", "8"], "--size takes at least 64, not 8"],
+  ])("archive refuses %j and says what is right", async (args, said) => {
+    const { exitCode, complaints } = await bench("archive", ...args);
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain(said);
+    expect(complaints).toContain("usage: npm run bench -- archive");
+  });
+
+  test("archive says when no row is left", async () => {
+    const { exitCode, complaints } = await bench("archive", "--rows", "no such row");
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain("a row: --rows leaves none");
   });
 
   test("fills an index, opens it again, finds every block, and leaves nothing behind", async () => {
@@ -116,5 +147,37 @@ describe("npm run bench", () => {
       }
     },
     60_000,
+  );
+
+  test.skipIf(missing !== undefined)(
+    titleUnless(missing, "measures archives: loads, snapshots and images, and leaves nothing behind"),
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const tiny = ["--quick", "--seconds", "0.1", "--size", "64", "--directory", directory];
+        const rows = ["--rows", "^Writes: random write 8 KiB, 16 outstanding$", "--rows", "Snapshots", "--rows", "usr"];
+        const { pid, exitCode, complaints } = await bench("archive", ...tiny, ...rows, "--json", "--output", output);
+        if (exitCode !== 0) throw new Error(complaints);
+        const { loads, snapshots, images } = JSON.parse(readFileSync(output, "utf8")) as ArchiveReport;
+        expect(loads.map(({ title, rows }) => [title, Object.keys(rows[0]?.figures ?? {})])).toEqual([
+          ["Writes", ["archive", "file", "vblade"]],
+        ]);
+        for (const { median } of Object.values(loads[0]!.rows[0]!.figures)) expect(median.iops).toBeGreaterThan(10);
+        expect(snapshots.volumeBytes).toBe(8 * 64 * 2 ** 20);
+        expect(snapshots.median.longestMs).toBeGreaterThan(0);
+        expect(snapshots.median.snapshotMs).toBeGreaterThan(snapshots.unchanged.medianMs);
+        const { voe, cp } = images[0]!.figures;
+        expect(images.map(({ title }) => title)).toEqual(["Image: a tar of /usr"]);
+        // Compressed, and the second copy costs little more than its tree.
+        expect(voe.median.storedBytes).toBeLessThan(cp.median.storedBytes);
+        expect(voe.median.againStoredBytes).toBeLessThan(1.1 * voe.median.storedBytes);
+        expect(readdirSync(directory)).toEqual(["table.json"]);
+        expect(await $`ip netns list`.text()).not.toContain(`vk-${pid}-`);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+    120_000,
   );
 });

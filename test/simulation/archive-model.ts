@@ -1,6 +1,4 @@
 /** What a volume ought to hold: what was asked of it since it was last recovered, and what of that was answered. */
-import { UNREADABLE } from "./sector-content.ts";
-
 export interface Change {
   readonly sector: number;
   readonly count: number;
@@ -11,9 +9,14 @@ export interface Change {
   accepted: number;
   /** When that was, by the simulation's time. */
   acceptedMs: number;
+  /** It was answered as durable. */
+  isDurable: boolean;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
+
+/** Where a change that was answered as durable counts after a recovery: its answer may have come much later. */
+const justAfterCall = ({ called }: Change): number => called + 0.25;
 
 const versionAt = ({ version, sector }: Change, at: number): number =>
   typeof version === "number" ? version : version[at - sector]!;
@@ -56,7 +59,15 @@ export class VolumeModel {
 
   /** Notes that something is asked for. Until it is accepted it may have happened or not. */
   call(sector: number, count: number, version: number | Uint32Array): Change {
-    const change = { sector, count, version, called: ++this.#position, accepted: NEVER, acceptedMs: NEVER };
+    const change = {
+      sector,
+      count,
+      version,
+      called: ++this.#position,
+      accepted: NEVER,
+      acceptedMs: NEVER,
+      isDurable: false,
+    };
     this.#changes.push(change);
     return change;
   }
@@ -70,6 +81,13 @@ export class VolumeModel {
       this.#now[at] = versionAt(change, at);
       this.#nowCalled[at] = change.called;
     }
+  }
+
+  /** The same for one that was answered as durable. What was accepted while the answer waited need not be durable. */
+  acceptDurable(change: Change): void {
+    this.accept(change);
+    change.isDurable = true;
+    this.makeDurable(justAfterCall(change));
   }
 
   /** The same for a change which everything that was called after it has waited for, though answered before. */
@@ -129,34 +147,33 @@ export class VolumeModel {
     content: Uint32Array,
     least: number,
     most: number,
-    mayFail: (sector: number) => boolean = () => false,
+    orderOf = ({ accepted }: Change): number => accepted,
   ): number | undefined {
     // The volume may have grown in between: what it had not, and what it has not yet, are zeros.
     const found = new Uint32Array(Math.max(content.length, this.sectorCount));
     found.set(content);
     const accepted = this.#changes.filter((change) => change.accepted < NEVER);
-    accepted.sort((a, b) => a.accepted - b.accepted || a.called - b.called);
+    accepted.sort((a, b) => orderOf(a) - orderOf(b) || a.called - b.called);
     const state = new Uint32Array(found.length);
     state.set(this.#base);
     const stateCalled = new Float64Array(state.length);
     const wrong = new Set<number>();
     const look = (sector: number): void => {
-      const isRight = found[sector] === state[sector] || (found[sector] === UNREADABLE && mayFail(sector));
-      if (isRight) wrong.delete(sector);
+      if (found[sector] === state[sector]) wrong.delete(sector);
       else wrong.add(sector);
     };
     for (let sector = 0; sector < state.length; sector++) look(sector);
     for (let done = 0; ; done++) {
-      const since = accepted[done - 1]?.accepted ?? 0;
-      const until = accepted[done]?.accepted ?? NEVER;
+      const [before, next] = [accepted[done - 1], accepted[done]];
+      const since = before === undefined ? 0 : orderOf(before);
+      const until = next === undefined ? NEVER : orderOf(next);
       if (since > most) return undefined;
       if (until > least && this.#areOpen(wrong, found, since, until)) return Math.max(since, least);
-      const change = accepted[done];
-      if (change === undefined) return undefined;
-      for (let at = change.sector; at < change.sector + change.count; at++) {
-        if (stateCalled[at]! > change.called) continue;
-        state[at] = versionAt(change, at);
-        stateCalled[at] = change.called;
+      if (next === undefined) return undefined;
+      for (let at = next.sector; at < next.sector + next.count; at++) {
+        if (stateCalled[at]! > next.called) continue;
+        state[at] = versionAt(next, at);
+        stateCalled[at] = next.called;
         look(at);
       }
     }
@@ -178,6 +195,14 @@ export class VolumeModel {
       if (!isOpen) return false;
     }
     return true;
+  }
+
+  /** The same after a recovery: what was answered as durable is there, whatever was lost of what came while it waited. */
+  recoveredPositionOf(found: Uint32Array): number | undefined {
+    const { durable } = this;
+    return this.positionOf(found, durable, this.#position, (change) =>
+      change.isDurable && durable > 0 ? justAfterCall(change) : change.accepted,
+    );
   }
 
   /** Goes on with what was recovered, all of which is durable. */

@@ -5,7 +5,7 @@ import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../.
 import { rootsIn } from "../../src/storage/cas/recover-volumes.ts";
 import { openStoreIndex } from "../../src/storage/cas/store-index.ts";
 import { emptyHistory, type HistoryStore } from "../../src/storage/cas/verify/history.ts";
-import { withoutClients } from "../../src/storage/cas/verify/pace.ts";
+import { withoutClients } from "../../src/storage/cas/pace.ts";
 import type { Damage, VerifyEnd, VerifyEvent, VerifyOptions } from "../../src/storage/cas/verify/verify-events.ts";
 import { verifyStore, type VerifiedStore } from "../../src/storage/cas/verify/verify-store.ts";
 import {

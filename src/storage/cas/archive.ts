@@ -8,6 +8,7 @@ import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
+import { watchJournal } from "./checkpoint-watch.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import { ExtentCache } from "./extent-cache.ts";
@@ -28,16 +29,11 @@ import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
-import { clientsFirst } from "./verify/pace.ts";
+import { clientsFirst } from "./pace.ts";
 import { openVerifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
-
-/** How often it is looked whether a checkpoint is due. */
-const CHECK_MS = 100;
-/** How many of these times are let pass after one that failed: it hashes everything once more. */
-const RETRY_TICKS = 50;
 
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
@@ -212,19 +208,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     return entry;
   };
 
-  let ticksToWait = 0;
-  const stopWatching = eventLoop.every(CHECK_MS, () => {
-    if (--ticksToWait > 0) return;
-    if (closing !== undefined || job.isBusy || journal.sizeBytes < options.journalCheckpointBytes) return;
-    job.run().catch((error: Error) => {
-      ticksToWait = RETRY_TICKS;
-      report(
-        "checkpoint",
-        `a checkpoint failed: ${error.message}. It is tried again, and the journal keeps what it has`,
-      );
-    });
-  });
-
+  const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
   const makeRoom = roomMaker(journal, () => job.run());
 
   /** The disk of a volume, which lets another one be opened when it is closed. */

@@ -10,6 +10,7 @@ import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
 import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { allocationChange } from "./tree/diff.ts";
+import { clientsFirst } from "./pace.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { uniqueSoFar } from "./volume-changes.ts";
 
@@ -28,6 +29,8 @@ export interface CheckpointOptions {
 export interface Checkpoints {
   /** Brings everything answered so far into the blob store. Calls that come meanwhile share the next one. */
   run(): Promise<void>;
+  /** The same, which nobody waits for: while the journal has room, clients go first. */
+  runUnhurried(): Promise<void>;
   /** A record of kind "snapshot" that holds everything answered before this call, and nothing answered after. */
   snapshot(kept: KeptVolume, description: string): Promise<StoredRecord>;
   /** Runs a job when no other one runs: nothing is frozen or published meanwhile. */
@@ -39,20 +42,36 @@ export interface Checkpoints {
   statistics(): CheckpointStatistics;
 }
 
+/**
+ * How long a checkpoint that nobody waits for leaves a busy event loop to clients, in multiples of the time that it
+ * works, by how much of the journal is taken. The journal is what absorbs a burst: only when it fills up do clients pay
+ * for what becomes of their writes.
+ */
+const restAt = (fill: number): number => (fill < 0.25 ? 8 : fill < 0.5 ? 3 : fill < 0.75 ? 1 : 0);
+
 export function checkpoints(options: CheckpointOptions): Checkpoints {
   const { journal, blocks, reader, records, volumes } = options;
   const log = checkpointLog(options.nowMs, () => performance.now());
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
+  /** Those of them that somebody waits for. */
+  let urgent = 0;
   let next: Promise<void> | undefined;
   let isClosed = false;
 
-  const alone = <T>(job: () => Promise<T>): Promise<T> => {
+  const pace = clientsFirst(() => (urgent > 0 ? 0 : restAt(journal.sizeBytes / journal.limitBytes)));
+
+  const queue = <T>(job: () => Promise<T>): Promise<T> => {
     if (isClosed) return Promise.reject(new Error("the archive is being closed"));
     waiting++;
     const done = turn.then(job).finally(() => waiting--);
     turn = done.catch(() => {});
     return done;
+  };
+
+  const alone = <T>(job: () => Promise<T>): Promise<T> => {
+    urgent++;
+    return queue(job).finally(() => urgent--);
   };
 
   /** Stores what was set apart, and publishes a record of it. */
@@ -63,7 +82,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   ): Promise<StoredRecord> => {
     const before = blocks.counters.newBytes;
     const { record } = kept.newest!;
-    const root = await kept.volume.store();
+    const root = await kept.volume.store(pace);
     const { sectorCount, tree } = kept.volume;
     const change = await allocationChange(
       reader,
@@ -134,6 +153,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       isClosed = true;
       return last;
     },
+    runUnhurried: () => queue(storeAll),
     statistics: () => log.statistics(),
     run() {
       next ??= alone(() => {

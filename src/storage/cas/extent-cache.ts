@@ -7,6 +7,7 @@
  * turn of their own, which keeps some slots free for the requests of the next one. A request that finds none free is
  * answered without the cache.
  */
+import { eventLoop } from "../../base/event-loop.ts";
 import { allocateLargeMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
@@ -218,7 +219,7 @@ export class ExtentCache {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    void eventLoop.turn().then(() => {
       this.#scheduled = false;
       if (!this.#closed) this.#refill();
     });

@@ -57,6 +57,11 @@ export interface FinishedPack {
   readonly directory: PackDirectory;
 }
 
+/** What was compressed, decompressed again: within one call, so that all builders of a thread share it. */
+const decoded = allocateMemory(BLOCK_MOST_BYTES);
+/** The same with `Buffer.compare`, which takes ranges and so allocates no views. */
+const decodedBuffer = Buffer.from(decoded.bytes.buffer, 0, BLOCK_MOST_BYTES);
+
 /**
  * Collects blocks in one piece of memory until a pack is full. What is compressed is decompressed again and compared
  * before it counts, and the finished pack is parsed as if it came from elsewhere, so that what can be read back is
@@ -73,10 +78,6 @@ export class PackBuilder {
   readonly #space: PackSpace;
   readonly #ownsSpace: boolean;
   readonly #memory: Memory;
-  /** What was compressed, decompressed again. */
-  readonly #decoded: Memory;
-  /** The same with `Buffer.compare`, which takes ranges and so allocates no views. */
-  readonly #decodedBuffer: Buffer;
   readonly #directory: Uint8Array;
   readonly #view: DataView;
   #entryCount = 0;
@@ -96,8 +97,6 @@ export class PackBuilder {
     this.#ownsSpace = space === undefined;
     this.#space = space ?? allocatePackSpace(targetBytes);
     this.#memory = this.#space.data;
-    this.#decoded = allocateMemory(BLOCK_MOST_BYTES);
-    this.#decodedBuffer = Buffer.from(this.#decoded.bytes.buffer, 0, BLOCK_MOST_BYTES);
     this.#directory = this.#space.directory.bytes;
     this.#view = this.#space.directory.view;
   }
@@ -167,8 +166,8 @@ export class PackBuilder {
     const packedBytes = compression.compress(source, at, lengthBytes, this.#memory, this.#dataBytes, lengthBytes);
     if (packedBytes === 0) return 0;
     const intact =
-      compression.decompress(this.#memory, this.#dataBytes, packedBytes, this.#decoded, 0, lengthBytes) &&
-      this.#decodedBuffer.compare(source.bytes, at, at + lengthBytes, 0, lengthBytes) === 0;
+      compression.decompress(this.#memory, this.#dataBytes, packedBytes, decoded, 0, lengthBytes) &&
+      decodedBuffer.compare(source.bytes, at, at + lengthBytes, 0, lengthBytes) === 0;
     if (intact) return packedBytes;
     this.#report(
       "pack:lz4",
@@ -217,6 +216,5 @@ export class PackBuilder {
   /** Gives its memory back, not a space that it was given. The builder and its packs must not be used again. */
   free(): void {
     if (this.#ownsSpace) freePackSpace(this.#space);
-    freeMemory(this.#decoded);
   }
 }

@@ -4,8 +4,8 @@ import type { Memory } from "../../base/memory.ts";
 import { LATER, OK, SECTOR_BYTES } from "../block-storage.ts";
 import { BATCH_BYTES, type BlockBatch } from "./block-batch.ts";
 import type { DirtyBlocks } from "./dirty-blocks.ts";
+import type { Pace } from "./pace.ts";
 import { readSectors, tryReadSectors, type SectorSource } from "./sector-source.ts";
-import { Slice } from "./tree/bounded-work.ts";
 
 /** Most bytes that are read in one go: with 0.1 ms no one has to wait for it. */
 const RUN_MOST_BYTES = 256 * 1024;
@@ -14,7 +14,7 @@ const RUN_MOST_BYTES = 256 * 1024;
  * Puts the changed blocks into the store and the tree, makes both durable, and yields the root. Rejects where a block
  * cannot be read or stored; then nothing is lost, and it can be tried again.
  */
-export async function storeChanges(source: SectorSource, changes: DirtyBlocks): Promise<Uint8Array> {
+export async function storeChanges(source: SectorSource, changes: DirtyBlocks, pace: Pace): Promise<Uint8Array> {
   const { tree, blocks } = source;
   for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
   const changed = changes.blocks();
@@ -27,7 +27,7 @@ export async function storeChanges(source: SectorSource, changes: DirtyBlocks): 
       const numbers = changed.subarray(start, start + batchBlocks);
       const batch = await blocks.emptyBatch();
       try {
-        await fill(batch, numbers, source, changes, scratch);
+        await fill(batch, numbers, source, changes, scratch, pace);
       } catch (error) {
         blocks.giveBack(batch);
         throw error;
@@ -57,12 +57,12 @@ async function fill(
   source: SectorSource,
   changes: DirtyBlocks,
   scratch: Memory,
+  pace: Pace,
 ): Promise<void> {
   const { blockBytes } = source.blocks;
   const blockSectors = blockBytes / SECTOR_BYTES;
   const runMost = RUN_MOST_BYTES / blockBytes;
   const placeOf = (sector: number): number => changes.placeOf(sector);
-  const slice = new Slice();
   for (let first = 0, end = 0; first < numbers.length; first = end) {
     const block = numbers[first]!;
     for (end = first + 1; end < numbers.length && end - first < runMost; end++) {
@@ -78,6 +78,6 @@ async function fill(
         `blocks ${block} to ${block + end - first - 1} (from sector ${sector}) cannot be read, so they cannot be stored`,
       );
     }
-    if (slice.isOver) await slice.giveWay();
+    if (pace.isDue) await pace.rest();
   }
 }

@@ -2,6 +2,7 @@
  * Readers who go through a volume from front to back, and the extents that they come to next, which are fetched before
  * they ask for them. Many requests of one reader are outstanding at once, so their order is only about right.
  */
+import { eventLoop } from "../../base/event-loop.ts";
 import { EXTENT_SECTORS } from "./sector-mask.ts";
 
 /** Readers that are followed at once in a volume. */
@@ -73,19 +74,19 @@ export function readAhead({ mostExtents, extentCount, fetch }: ReadAheadOptions)
     if (scheduled || closed) return;
     scheduled = true;
     // Behind the requests that wait.
-    setImmediate(() => {
+    void eventLoop.turn().then(() => {
       scheduled = false;
       if (!closed) pump();
     });
   };
 
   const pump = (): void => {
-    const startMs = performance.now();
+    const startMs = eventLoop.nowMs();
     for (const stream of streams) {
       const end = extentCount();
       while (stream.ahead < Math.min(stream.goal, end)) {
         if (underWay >= MOST_UNDER_WAY) return;
-        if (performance.now() - startMs > SLICE_MS) {
+        if (eventLoop.nowMs() - startMs > SLICE_MS) {
           schedule();
           return;
         }

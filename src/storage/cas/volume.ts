@@ -10,6 +10,7 @@ import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
 import { cachedSectors } from "./cached-sectors.ts";
 import type { ExtentCache } from "./extent-cache.ts";
 import { BLOCK_MOST_BYTES } from "./pack-format.ts";
+import type { Pace } from "./pace.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { storeChanges } from "./store-changes.ts";
@@ -60,7 +61,7 @@ export interface Volume {
    */
   freeze(): boolean;
   /** Puts what was set apart into blocks and the tree, durably, and yields the new root. May be tried again. */
-  store(): Promise<Uint8Array>;
+  store(pace: Pace): Promise<Uint8Array>;
   /** Forgets what was set apart: the root of it is published, and the journal may release it. */
   thaw(): void;
   /** Makes the volume larger; the tree must have grown before. */
@@ -156,9 +157,9 @@ export function openVolume(options: VolumeOptions): Volume {
       dirty = dirtyBlocks(blockSectors);
       return true;
     },
-    store() {
+    store(pace) {
       if (frozen === undefined) throw new Error(`volume ${id} has nothing set apart to be stored`);
-      return storeChanges(source, frozen);
+      return storeChanges(source, frozen, pace);
     },
     thaw() {
       frozen = undefined;

@@ -10,7 +10,7 @@ import type { PackDirectory } from "../pack-directory.ts";
 import { BLOCK_MOST_BYTES, PACK_MOST_BYTES, PACK_TARGET_BYTES } from "../pack-format.ts";
 import { parsePack, readEntry, type EntryStatus } from "../pack.ts";
 import { readPackDirectory } from "../read-pack-directory.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 import type { BlockDamage } from "./verify-events.ts";
 
 export interface PackFinding {

@@ -12,7 +12,7 @@ import { blocksUnder, depthOf } from "../tree/shape.ts";
 import { walk, type Reached } from "../tree/walk.ts";
 import { isMediumFailure } from "./check-pack.ts";
 import type { IntactBlocks } from "./intact-blocks.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 import { RANGES_TOLD, type Affected } from "./verify-events.ts";
 
 /** Blocks of one tree, ascending and apart once they were put in order. */

@@ -11,7 +11,7 @@ import type { RootsFound } from "../root-refs.ts";
 import { openStoreIndex } from "../store-index.ts";
 import { isMediumFailure } from "./check-pack.ts";
 import { fileHistory } from "./history.ts";
-import { withoutClients } from "./pace.ts";
+import { withoutClients } from "../pace.ts";
 import type { VerifyEvent, VerifyOptions } from "./verify-events.ts";
 import { verifyStore } from "./verify-store.ts";
 

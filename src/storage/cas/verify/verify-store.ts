@@ -16,7 +16,7 @@ import { packChecker, type PackFinding } from "./check-pack.ts";
 import { affectedOf, partBlocksFor, treeChecker, treesOf } from "./check-trees.ts";
 import type { HistoryStore, VerifyHistory } from "./history.ts";
 import { intactBlocks, type HintIndex } from "./intact-blocks.ts";
-import type { Pace } from "./pace.ts";
+import type { Pace } from "../pace.ts";
 import {
   BLOCKS_TOLD,
   type Damage,

@@ -5,7 +5,7 @@ import { NodeCache } from "../../../../../src/storage/cas/tree/node-cache.ts";
 import { NodeReader } from "../../../../../src/storage/cas/tree/node-reader.ts";
 import type { NodeStore } from "../../../../../src/storage/cas/tree/node-store.ts";
 import { affectedOf, partBlocksFor, treeChecker, treesOf } from "../../../../../src/storage/cas/verify/check-trees.ts";
-import { withoutClients } from "../../../../../src/storage/cas/verify/pace.ts";
+import { withoutClients } from "../../../../../src/storage/cas/pace.ts";
 import {
   blockOf,
   entriesOf,

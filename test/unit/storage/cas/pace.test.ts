@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { clientsFirst } from "../../../../../src/storage/cas/verify/pace.ts";
+import { clientsFirst } from "../../../../src/storage/cas/pace.ts";
 
 /** Holds the event loop for a while. */
 function work(ms: number): void {

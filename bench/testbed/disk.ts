@@ -1,5 +1,7 @@
 import { closeSync, existsSync, fdatasyncSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import type { Preparation } from "./options.ts";
+
+/** A hole from end to end, or filled once. */
+export type Preparation = "sparse" | "written";
 
 // As AoE clients write. It matters: written 1 MiB at a time, the file lies in the page cache in large folios, of which
 // ext4 walks every block at each write, and vblade took 9.4 us of CPU for 1 KiB instead of 2.6 (Linux 6.18).

@@ -1,15 +1,15 @@
 /**
- * How a verification shares the event loop. It works in slices; between them others have their turn. Where they used it,
- * it stays away for several times as long as it worked, so that a busy server spends a fifth of its time on it at most;
- * where nobody wanted anything it goes on at once.
+ * How long work, a verification or a checkpoint, shares the event loop. It works in slices; between them others have
+ * their turn. Where they used it, it stays away for several times as long as it worked; where nobody wanted anything it
+ * goes on at once.
  */
-import { eventLoop } from "../../../base/event-loop.ts";
+import { eventLoop } from "../../base/event-loop.ts";
 
 /** Longest that a slice may take the event loop, roughly: the time of a few requests. */
 const SLICE_MS = 0.5;
 /** A turn of the event loop takes some 20 us when nobody has work. */
 const BUSY_TURN_MS = 0.1;
-/** Time left to others, in multiples of that of a slice. */
+/** Time left to others, in multiples of that of a slice: a busy server spends a fifth of its time on the work. */
 const REST = 4;
 
 export interface Pace {
@@ -18,8 +18,8 @@ export interface Pace {
   rest(): Promise<void>;
 }
 
-/** Lets everyone else go first, as on a server. */
-export function clientsFirst(): Pace {
+/** Lets everyone else go first, as on a server, for `restOf` times as long as it worked. */
+export function clientsFirst(restOf: () => number = () => REST): Pace {
   let fromMs = eventLoop.nowMs();
   return {
     get isDue() {
@@ -31,7 +31,7 @@ export function clientsFirst(): Pace {
       await eventLoop.turn();
       const othersMs = eventLoop.nowMs() - beganMs;
       if (othersMs >= BUSY_TURN_MS) {
-        const restMs = Math.ceil(workedMs * REST - othersMs);
+        const restMs = Math.ceil(workedMs * restOf() - othersMs);
         if (restMs > 0) await new Promise<void>((resolve) => void eventLoop.after(restMs, resolve));
       }
       fromMs = eventLoop.nowMs();

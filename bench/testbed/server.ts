@@ -1,9 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
-import type { Launch } from "./peers.ts";
 
 /** Where servers run, and the load generator; no other process is kept off them. */
-const SERVER_CPU = 0;
+const SERVER_CPU = "0";
 export const CLIENT_CPU = 1;
+
+/** How to start a server. */
+export interface Launch {
+  readonly command: readonly string[];
+  /** What the server says on stdout when it serves. Without it, it serves when it answers. */
+  readonly readyLine?: string;
+  /** For a server that goes into the background: where it leaves its process number. */
+  readonly pidFile?: string;
+}
 
 const START_MS = 10_000;
 const STOP_MS = 10_000;
@@ -55,9 +63,17 @@ async function untilReady(launch: Launch, said: Promise<void>, ended: Promise<nu
   }
 }
 
-/** Starts a server in a network namespace, pinned to its CPU. Throws when it ends, or says nothing, before it is ready. */
-export async function startServer(name: string, launch: Launch, namespace: string): Promise<Server> {
-  const pinned = ["ip", "netns", "exec", namespace, "taskset", "-c", `${SERVER_CPU}`, ...launch.command];
+/**
+ * Starts a server in a network namespace, pinned to its CPU or to a list of them as taskset takes it. Throws when it
+ * ends, or says nothing, before it is ready.
+ */
+export async function startServer(
+  name: string,
+  launch: Launch,
+  namespace: string,
+  cpuList = SERVER_CPU,
+): Promise<Server> {
+  const pinned = ["ip", "netns", "exec", namespace, "taskset", "-c", cpuList, ...launch.command];
   const child = Bun.spawn(pinned, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   let output = "";
   let complaints = "";
