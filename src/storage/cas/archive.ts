@@ -11,6 +11,7 @@ import type { SyncMode } from "../sync-policy.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
+import { roomMaker } from "./journal-room.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
@@ -252,15 +253,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     });
   });
 
-  const makeRoom = async (onDisk: boolean): Promise<void> => {
-    const before = journal.sizeBytes;
-    const dropped = onDisk && journal.dropSpares();
-    await job.run();
-    // A write that did not fit keeps others out until what there is of it is gone for good.
-    if (onDisk) await journal.sync();
-    // Where a checkpoint frees nothing the next one will not either.
-    if (!dropped && journal.sizeBytes >= before) throw new Error("a checkpoint has freed nothing of the journal");
-  };
+  const makeRoom = roomMaker(journal, () => job.run());
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
   const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {

@@ -57,7 +57,7 @@ export interface FinishedPack {
   readonly directory: PackDirectory;
 }
 
-/** What was compressed, decompressed again: used within one call, and so shared by all builders of a thread. */
+/** What was compressed, decompressed again: within one call, so that all builders of a thread share it. */
 const decoded = allocateMemory(BLOCK_MOST_BYTES);
 /** The same with `Buffer.compare`, which takes ranges and so allocates no views. */
 const decodedBuffer = Buffer.from(decoded.bytes.buffer, 0, BLOCK_MOST_BYTES);
