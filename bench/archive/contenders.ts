@@ -55,7 +55,8 @@ function archive(section: LoadSection, place: Place): Kind {
   const { sync } = section;
   const frameKib = FRAME_KIB[section.mtu];
   const journal = section.kind === "sustained" ? { journalBytes: Math.max(LEAST_JOURNAL_BYTES, sizeBytes / 4) } : {};
-  const cacheBytes = sizeBytes * 1.5;
+  // Tree nodes and directories of packs have their part of it.
+  const cacheBytes = sizeBytes * 2;
   const settle = async (): Promise<void> => void (await snapshotMs(directory));
   const settings = [
     `sync = "${sync}"`,

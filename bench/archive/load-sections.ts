@@ -80,7 +80,7 @@ const sections: readonly LoadSection[] = [
   },
   {
     title: "Cached reads",
-    about: "Every disk was filled, brought into packs and read once; cache_size is half as much again as the disk.",
+    about: "Every disk was filled, brought into packs and read once; cache_size is twice the disk.",
     mtu: 9000,
     sync: "1s",
     contenders: ["archive", "file", "vblade"],

@@ -1,24 +1,9 @@
 /** The status report as tables for a terminal. */
 import { formatBytes, formatCount, formatDuration } from "../base/human.ts";
 import { printable } from "../base/printable.ts";
-import type {
-  ArchiveStatus,
-  ClientStatus,
-  InterfaceStatus,
-  StatusReport,
-  TargetStatus,
-  VolumeStatus,
-} from "../control/status.ts";
-import { formatTable } from "./table.ts";
-
-interface Column<Row> {
-  readonly title: string;
-  readonly right?: boolean;
-  readonly cell: (row: Row) => string;
-}
-
-const text = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, cell });
-const count = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, right: true, cell });
+import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "../control/status.ts";
+import { archiveLines } from "./archive-tables.ts";
+import { count, tableLines, text, type Column } from "./table.ts";
 
 /**
  * The report as lines without newlines. With an earlier report of the same server, the columns that count show what
@@ -35,9 +20,7 @@ export function renderStatus(report: StatusReport, earlier?: StatusReport): read
       rates ? targetRates(earlier, seconds) : TARGET_TOTALS,
       report.targets,
     ),
-    ...(report.archives.length === 0
-      ? []
-      : ["", ...table(ARCHIVES, report.archives), "", ...table(VOLUMES, volumesOf(report))]),
+    ...(rates ? archiveLines(report, earlier, seconds) : archiveLines(report)),
     ...section("AoE is off: no interfaces.", INTERFACES, report.interfaces),
     ...section("No clients yet.", CLIENTS, report.clients),
     ...(report.warnings.length === 0 ? [] : [""]),
@@ -46,18 +29,12 @@ export function renderStatus(report: StatusReport, earlier?: StatusReport): read
 }
 
 function section<Row>(none: string, columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
-  return ["", ...(rows.length === 0 ? [none] : table(columns, rows))];
-}
-
-function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
-  const grid = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ cell }) => cell(row)))];
-  const right = new Set(columns.flatMap((column, index) => (column.right === true ? [index] : [])));
-  return formatTable(grid, right).split("\n");
+  return ["", ...(rows.length === 0 ? [none] : tableLines(columns, rows))];
 }
 
 /** A config string may have 1024 characters, which no terminal has columns for. */
 const shortened = (configString: string): string =>
-  configString.length > 40 ? `${configString.slice(0, 39)}…` : configString;
+  configString.length > 24 ? `${configString.slice(0, 23)}…` : configString;
 
 const mode = ({ readOnly, sync }: TargetStatus): string => (readOnly ? "read-only" : sync);
 
@@ -74,8 +51,8 @@ const TARGET_TOTALS: readonly Column<TargetStatus>[] = [
   count("READ", ({ readBytes }) => formatBytes(readBytes)),
   count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
   count("ERRORS", ({ errors }) => formatCount(errors)),
-  text("ON", ({ backend, path }) => `${backend} ${path}`),
   text("CONFIG STRING", ({ configString }) => shortened(configString)),
+  text("ON", ({ backend, path }) => `${backend} ${path}`),
 ];
 
 function targetRates(earlier: StatusReport, seconds: number): readonly Column<TargetStatus>[] {
@@ -98,41 +75,6 @@ function targetRates(earlier: StatusReport, seconds: number): readonly Column<Ta
     count("ERRORS", ({ errors }) => formatCount(errors)),
   ];
 }
-
-const ratio = (of: number, to: number): string => (to === 0 ? "-" : `${(of / to).toFixed(2)}x`);
-
-const ARCHIVES: readonly Column<ArchiveStatus>[] = [
-  text("ARCHIVE", ({ store }) => store),
-  count("LOGICAL", ({ logicalBytes }) => formatBytes(logicalBytes)),
-  count("UNIQUE", ({ uniqueBytes }) => formatBytes(uniqueBytes)),
-  count("STORED", ({ storedBytes }) => formatBytes(storedBytes)),
-  count("DEDUP", ({ logicalBytes, uniqueBytes }) => ratio(logicalBytes, uniqueBytes)),
-  count("COMPRESSION", ({ uniqueBytes, storedBytes }) => ratio(uniqueBytes, storedBytes)),
-  count("NEW", ({ newBlocks }) => formatCount(newBlocks)),
-  count("KNOWN", ({ knownBlocks }) => formatCount(knownBlocks)),
-  count("PACKS", ({ packs }) => formatCount(packs)),
-  count(
-    "JOURNAL",
-    ({ journalBytes, journalLimitBytes }) => `${formatBytes(journalBytes)} of ${formatBytes(journalLimitBytes)}`,
-  ),
-];
-
-interface VolumeRow extends VolumeStatus {
-  readonly store: string;
-}
-
-const volumesOf = (report: StatusReport): readonly VolumeRow[] =>
-  report.archives.flatMap(({ store, volumes }) => volumes.map((volume) => ({ ...volume, store })));
-
-const VOLUMES: readonly Column<VolumeRow>[] = [
-  text("VOLUME", ({ name }) => printable(name)),
-  count("SIZE", ({ sizeBytes }) => formatBytes(sizeBytes)),
-  count("LOGICAL", ({ logicalBytes }) => formatBytes(logicalBytes)),
-  count("DIRTY BLOCKS", ({ dirtyBlocks }) => formatCount(dirtyBlocks)),
-  count("SNAPSHOTS", ({ snapshots }) => formatCount(snapshots)),
-  text("CHECKPOINT", ({ checkpointAt }) => checkpointAt),
-  text("IN", ({ store }) => store),
-];
 
 const INTERFACES: readonly Column<InterfaceStatus>[] = [
   text("INTERFACE", ({ name }) => name),

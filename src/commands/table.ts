@@ -17,3 +17,21 @@ export function formatTable(rows: readonly (readonly string[])[], right: Readonl
     )
     .join("\n");
 }
+
+/** What a table says of its rows, under a title. */
+export interface Column<Row> {
+  readonly title: string;
+  readonly right?: boolean;
+  readonly cell: (row: Row) => string;
+}
+
+/** A column of text, and one of figures, which end flush. */
+export const text = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, cell });
+export const count = <Row>(title: string, cell: (row: Row) => string): Column<Row> => ({ title, right: true, cell });
+
+/** Rows under the titles of their columns, as lines. */
+export function tableLines<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): readonly string[] {
+  const grid = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ cell }) => cell(row)))];
+  const right = new Set(columns.flatMap((column, index) => (column.right === true ? [index] : [])));
+  return formatTable(grid, right).split("\n");
+}

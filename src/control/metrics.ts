@@ -62,35 +62,113 @@ const TARGET_METRICS: readonly [name: string, help: string, value: (target: Targ
   ["voe_target_reservations", "Clients that hold the reservation.", (target) => target.reservations.length],
 ];
 
-const ARCHIVE_METRICS: readonly [name: string, help: string, value: (archive: ArchiveStatus) => number][] = [
+/** Nothing where the report has nothing yet. */
+type Value<Row> = (row: Row) => number | null;
+
+/** A moment of the report in seconds since 1970. */
+const seconds = (moment: string): number | null => (moment === "" ? null : Date.parse(moment) / 1000);
+
+const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<ArchiveStatus>][] = [
   ["voe_archive_logical_bytes", "Bytes of the volumes that are not holes.", (archive) => archive.logicalBytes],
+  [
+    "voe_archive_snapshot_logical_bytes",
+    "Bytes of all snapshots that are not holes.",
+    (archive) => archive.snapshotLogicalBytes,
+  ],
   ["voe_archive_unique_bytes", "Bytes of all blocks, each once, before compression.", (archive) => archive.uniqueBytes],
+  ["voe_archive_compressed_bytes", "Bytes of these blocks as stored.", (archive) => archive.compressedBytes],
   ["voe_archive_stored_bytes", "Bytes of the packs.", (archive) => archive.storedBytes],
+  ["voe_archive_dedup_ratio", "Volumes and snapshots, by what is unique.", (archive) => archive.dedupRatio],
+  ["voe_archive_compression_ratio", "What is unique, by what is stored.", (archive) => archive.compressionRatio],
   ["voe_archive_packs", "Packs in the store.", (archive) => archive.packs],
   ["voe_archive_blocks", "Blocks in the store, tree nodes among them.", (archive) => archive.blocks],
+  ["voe_archive_written_bytes_total", "Bytes written by clients.", (archive) => archive.writtenBytes],
   ["voe_archive_new_blocks_total", "Blocks written that the store did not have.", (archive) => archive.newBlocks],
   ["voe_archive_known_blocks_total", "Blocks written that the store had.", (archive) => archive.knownBlocks],
+  ["voe_archive_packed_bytes_total", "Bytes of the packs that were stored.", (archive) => archive.packedBytes],
   ["voe_archive_journal_bytes", "Size of the journal.", (archive) => archive.journalBytes],
+  [
+    "voe_archive_journal_checkpoint_bytes",
+    "Size of the journal at which a checkpoint begins.",
+    (archive) => archive.journalCheckpointBytes,
+  ],
   ["voe_archive_journal_limit_bytes", "The most that the journal may take.", (archive) => archive.journalLimitBytes],
+  ["voe_archive_cache_hits_total", "Reads answered from memory alone.", ({ cache }) => cache.hits],
+  ["voe_archive_cache_misses_total", "Reads that had to wait for the medium.", ({ cache }) => cache.misses],
+  ["voe_archive_cache_hit_bytes_total", "Bytes read from memory alone.", ({ cache }) => cache.hitBytes],
+  ["voe_archive_cache_bytes", "Memory that the cache takes.", ({ cache }) => cache.usedBytes],
+  ["voe_archive_cache_limit_bytes", "The most that the cache may take.", ({ cache }) => cache.limitBytes],
+  ["voe_archive_checkpoints_total", "Checkpoints that were completed.", ({ checkpoint }) => checkpoint.completed],
+  ["voe_archive_checkpoint_failures_total", "Checkpoints that failed.", ({ checkpoint }) => checkpoint.failed],
+  [
+    "voe_archive_checkpoint_failing",
+    "1 when the last checkpoint failed.",
+    ({ checkpoint }) => Number(checkpoint.failure !== ""),
+  ],
+  [
+    "voe_archive_checkpoint_running_seconds",
+    "How long the checkpoint under way has taken; 0 when none is.",
+    ({ checkpoint }) => checkpoint.runningSeconds ?? 0,
+  ],
+  [
+    "voe_archive_checkpoint_last_duration_seconds",
+    "How long the last checkpoint took that was completed.",
+    ({ checkpoint }) => checkpoint.lastSeconds,
+  ],
+  [
+    "voe_archive_verification_timestamp_seconds",
+    "When the last verification ended.",
+    ({ verification }) => seconds(verification.lastRunAt),
+  ],
+  [
+    "voe_archive_oldest_verified_timestamp_seconds",
+    "When the pack was verified whose last time is longest ago.",
+    ({ verification }) => seconds(verification.oldestAt),
+  ],
+  ["voe_archive_verified_packs", "Packs found good.", ({ verification }) => verification.verifiedPacks],
+  [
+    "voe_archive_damaged",
+    "Packs and parts of trees found damaged, and not found good since.",
+    ({ verification }) => verification.damagedPacks + verification.damagedParts,
+  ],
   ["voe_archive_index_memory_bytes", "Memory that the index takes.", (archive) => archive.indexMemoryBytes],
   ["voe_archive_index_disk_bytes", "Disk that the index takes.", (archive) => archive.indexDiskBytes],
 ];
 
-const VOLUME_METRICS: readonly [name: string, help: string, value: (volume: VolumeStatus) => number][] = [
+const VOLUME_METRICS: readonly [name: string, help: string, value: Value<VolumeStatus>][] = [
+  ["voe_volume_size_bytes", "Size of the volume.", (volume) => volume.sizeBytes],
   ["voe_volume_logical_bytes", "Bytes of the volume that are not holes.", (volume) => volume.logicalBytes],
+  ["voe_volume_written_bytes_total", "Bytes written by clients.", (volume) => volume.writtenBytes],
+  ["voe_volume_unique_bytes", "Bytes that came into the store with the volume.", (volume) => volume.uniqueBytes],
   ["voe_volume_dirty_blocks", "Blocks that wait for the next checkpoint.", (volume) => volume.dirtyBlocks],
   ["voe_volume_snapshots", "Snapshots of the volume.", (volume) => volume.snapshots],
   [
-    "voe_volume_checkpoint_seconds",
-    "When the newest checkpoint was made, in seconds since 1970.",
-    (volume) => Date.parse(volume.checkpointAt) / 1000,
+    "voe_volume_snapshot_timestamp_seconds",
+    "When the newest snapshot was made.",
+    (volume) => seconds(volume.recentSnapshots.at(-1)?.createdAt ?? ""),
+  ],
+  [
+    "voe_volume_checkpoint_timestamp_seconds",
+    "When the newest checkpoint was made.",
+    (volume) => seconds(volume.checkpointAt),
   ],
 ];
+
+/** The sample of each row that has a value. */
+const samplesOf = <Row>(rows: readonly (readonly [labels: Labels, row: Row])[], value: Value<Row>): readonly Sample[] =>
+  rows.flatMap(([labels, row]): Sample[] => {
+    const sample = value(row);
+    return sample === null ? [] : [[labels, sample]];
+  });
 
 /** The whole answer to `GET /metrics`. */
 export function renderMetrics(report: StatusReport): string {
   const { version, commit, interfaces, targets, archives } = report;
   const startSeconds = Date.parse(report.startedAt) / 1000;
+  const stores = archives.map((archive) => [{ store: archive.store }, archive] as const);
+  const volumes = archives.flatMap((archive) =>
+    archive.volumes.map((volume) => [{ store: archive.store, volume: volume.name }, volume] as const),
+  );
   return [
     family("voe_build_info", "Version and commit of the server.", one(1, { version, commit })),
     family("voe_start_time_seconds", "When the server started, in seconds since 1970.", one(startSeconds)),
@@ -115,22 +193,8 @@ export function renderMetrics(report: StatusReport): string {
         targets.map((target) => [{ target: target.name }, value(target)]),
       ),
     ),
-    ...ARCHIVE_METRICS.map(([name, help, value]) =>
-      family(
-        name,
-        help,
-        archives.map((archive) => [{ store: archive.store }, value(archive)]),
-      ),
-    ),
-    ...VOLUME_METRICS.map(([name, help, value]) =>
-      family(
-        name,
-        help,
-        archives.flatMap(({ store, volumes }) =>
-          volumes.map((volume): Sample => [{ store, volume: volume.name }, value(volume)]),
-        ),
-      ),
-    ),
+    ...ARCHIVE_METRICS.map(([name, help, value]) => family(name, help, samplesOf(stores, value))),
+    ...VOLUME_METRICS.map(([name, help, value]) => family(name, help, samplesOf(volumes, value))),
   ].join("");
 }
 

@@ -1,9 +1,13 @@
 /** The status page: one document without external resources, put together once from the files in page/. */
+import archive from "./page/archive.js" with { type: "text" };
+import archiveStyle from "./page/archive.css" with { type: "text" };
 import chart from "./page/chart.js" with { type: "text" };
 import format from "./page/format.js" with { type: "text" };
 import template from "./page/index.html" with { type: "text" };
+import rates from "./page/rates.js" with { type: "text" };
 import script from "./page/script.js" with { type: "text" };
 import style from "./page/style.css" with { type: "text" };
+import table from "./page/table.js" with { type: "text" };
 import theme from "./page/theme.css" with { type: "text" };
 
 const inline = (place: string, text: string) => (page: string) => page.replace(place, () => text);
@@ -11,8 +15,8 @@ const inline = (place: string, text: string) => (page: string) => page.replace(p
 // bun-types knows an .html only as the bundle that Bun.serve takes; with type "text" it is its text.
 const page = inline(
   "/* script.js */",
-  format + chart + script,
-)(inline("/* style.css */", theme + style)(template as unknown as string));
+  format + chart + rates + table + archive + script,
+)(inline("/* style.css */", theme + style + archiveStyle)(template as unknown as string));
 
 /** The source of an inline element as the browser hashes it. */
 function inlineHash(tag: "script" | "style"): string {

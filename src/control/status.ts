@@ -10,6 +10,8 @@ export interface StatusReport {
   /** ISO 8601, UTC. */
   readonly startedAt: string;
   readonly uptimeSeconds: number;
+  /** The server's clock when this was reported: what ages are told by. */
+  readonly reportedAt: string;
   readonly interfaces: readonly InterfaceStatus[];
   readonly targets: readonly TargetStatus[];
   /** The stores that the archives among the targets are kept in. */
@@ -76,37 +78,115 @@ interface TargetSpace {
   readonly allocatedBytes: number;
 }
 
+/** Moments are ISO 8601, UTC, and empty where there is none. */
 export interface ArchiveStatus {
   /** Where the store is. */
   readonly store: string;
   /** Bytes of the volumes' blocks that are not holes, as of their newest checkpoints. */
   readonly logicalBytes: number;
-  /** Bytes of all blocks that the store has, each counted once, before compression; those of snapshots too. */
+  /** The same of all snapshots: what they would take as files. */
+  readonly snapshotLogicalBytes: number;
+  /** Bytes of all blocks that the store has, each counted once, before compression. */
   readonly uniqueBytes: number;
-  /** Bytes of the packs that hold them. */
+  /** Bytes of these blocks as they are stored. */
+  readonly compressedBytes: number;
+  /** Bytes of the packs that hold them, with their directories. */
   readonly storedBytes: number;
+  /** Volumes and snapshots, by what is unique; null where nothing is stored yet, here and below. */
+  readonly dedupRatio: number | null;
+  /** What is unique, by what is stored. */
+  readonly compressionRatio: number | null;
   readonly packs: number;
   readonly blocks: number;
-  /** Blocks that were written since the server started: new ones, and those the store had. */
+  /** Bytes that clients have written, and blocks that became of them: new ones, and those the store had. */
+  readonly writtenBytes: number;
   readonly newBlocks: number;
   readonly knownBlocks: number;
+  /** Bytes of the packs that were stored. */
+  readonly packedBytes: number;
   readonly journalBytes: number;
+  /** The size at which a checkpoint begins, and at which writes wait for one. */
+  readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
+  readonly cache: CacheStatus;
+  readonly checkpoint: CheckpointStatus;
+  readonly verification: VerificationStatus;
   /** Memory and disk that the index takes. */
   readonly indexMemoryBytes: number;
   readonly indexDiskBytes: number;
   readonly volumes: readonly VolumeStatus[];
 }
 
+/** What is kept in memory of volumes and snapshots. */
+export interface CacheStatus {
+  /** Reads answered from memory alone, and others. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly hitBytes: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+}
+
+/** Checkpoints bring what is in the journal into packs. */
+export interface CheckpointStatus {
+  /** How long the one that is under way has taken so far. */
+  readonly runningSeconds: number | null;
+  /** How long the last one that was completed took. */
+  readonly lastSeconds: number | null;
+  readonly completed: number;
+  readonly failed: number;
+  /** Why the last one failed, and since when none was completed; empty while they succeed. */
+  readonly failure: string;
+  readonly failingSince: string;
+}
+
+/** What `voe verify` has found. */
+export interface VerificationStatus {
+  /** How far the one that is under way has come. */
+  readonly running: { readonly bytesDone: number; readonly bytesTotal: number; readonly seconds: number } | null;
+  readonly lastRunAt: string;
+  /** Packs that were found good, and when the one was whose last time is longest ago. */
+  readonly verifiedPacks: number;
+  readonly oldestAt: string;
+  /** Packs and parts of the trees that were found damaged, and have not been found good since. */
+  readonly damagedPacks: number;
+  readonly damagedParts: number;
+}
+
 export interface VolumeStatus {
   readonly name: string;
+  /** What serves it. */
+  readonly targets: readonly VolumeTarget[];
   readonly sizeBytes: number;
   readonly logicalBytes: number;
+  /** Bytes that clients have written since the server started. */
+  readonly writtenBytes: number;
+  /** Bytes of the blocks that came into the store with this volume, before compression, ever since it was made. */
+  readonly uniqueBytes: number;
   /** Blocks that wait in the journal for the next checkpoint. */
   readonly dirtyBlocks: number;
   readonly snapshots: number;
-  /** When the newest checkpoint or snapshot was made: ISO 8601, UTC. */
+  readonly snapshotLogicalBytes: number;
+  /** The newest of them, oldest first. */
+  readonly recentSnapshots: readonly SnapshotStatus[];
+  /** When the newest checkpoint or snapshot was made. */
   readonly checkpointAt: string;
+}
+
+export interface VolumeTarget {
+  /** As in `e1.0`. */
+  readonly name: string;
+  /** The snapshot that it serves; empty: the volume as it is. */
+  readonly snapshotId: string;
+}
+
+export interface SnapshotStatus {
+  readonly id: string;
+  readonly createdAt: string;
+  readonly description: string;
+  readonly logicalBytes: number;
+  /** Bytes of the blocks that were new to the store since the snapshot before, before compression. */
+  readonly uniqueBytes: number;
 }
 
 export interface ClientStatus {

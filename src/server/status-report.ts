@@ -1,8 +1,8 @@
 import { COMMIT, VERSION } from "../base/version.ts";
-import type { ArchiveStatus, StatusReport } from "../control/status.ts";
+import type { StatusReport } from "../control/status.ts";
 import { formatMac, readMac } from "../protocol/aoe/mac.ts";
 import type { AoeServer } from "./aoe/aoe-server.ts";
-import type { ArchiveStatistics } from "../storage/cas/archive.ts";
+import { archiveStatus, archiveWarnings } from "./archive-status.ts";
 import type { ArchiveSet } from "./archive-set.ts";
 import type { TargetSet } from "./target-set.ts";
 
@@ -18,6 +18,7 @@ export function statusReporter(
   return () => {
     const nowMs = performance.now();
     const targetStatuses = targets.list.map((target) => target.status());
+    const archiveStatuses = archives.list().map((archive) => archiveStatus(archive, targets.list));
     const interfaces = aoe?.interfaces() ?? [];
     return {
       version: VERSION,
@@ -25,6 +26,7 @@ export function statusReporter(
       pid: process.pid,
       startedAt,
       uptimeSeconds: (nowMs - startedMs) / 1000,
+      reportedAt: new Date().toISOString(),
       interfaces: interfaces.map(({ name, info, sectorsPerFrame, counters }) => ({
         name,
         mac: info === undefined ? "" : formatMac(readMac(info.mac, 0)),
@@ -34,7 +36,7 @@ export function statusReporter(
         ...counters,
       })),
       targets: targetStatuses,
-      archives: archives.list().map((archive) => archiveStatus(archive.statistics())),
+      archives: archiveStatuses,
       clients: (aoe?.clients() ?? [])
         .map((client) => ({
           mac: formatMac(client.mac),
@@ -53,29 +55,8 @@ export function statusReporter(
         ...targetStatuses
           .filter(({ state }) => state === "failed")
           .map(({ name, reason }) => `target ${name}: ${reason}`),
+        ...archiveStatuses.flatMap(archiveWarnings),
       ],
     };
-  };
-}
-
-function archiveStatus(statistics: ArchiveStatistics): ArchiveStatus {
-  const { store, storedBytes, newBlocks, knownBlocks, journalBytes, journalLimitBytes, index, volumes } = statistics;
-  return {
-    store,
-    logicalBytes: volumes.reduce((total, { logicalBytes }) => total + logicalBytes, 0),
-    uniqueBytes: index.plainBytes,
-    storedBytes,
-    packs: index.packCount,
-    blocks: index.entryCount,
-    newBlocks,
-    knownBlocks,
-    journalBytes,
-    journalLimitBytes,
-    indexMemoryBytes: index.memoryBytes,
-    indexDiskBytes: index.diskBytes,
-    volumes: volumes.map(({ checkpointMs, ...volume }) => ({
-      ...volume,
-      checkpointAt: new Date(checkpointMs).toISOString(),
-    })),
   };
 }

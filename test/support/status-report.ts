@@ -4,6 +4,7 @@ import type {
   InterfaceStatus,
   StatusReport,
   TargetStatus,
+  VolumeStatus,
 } from "../../src/control/status.ts";
 
 const GIB = 2 ** 30;
@@ -58,29 +59,67 @@ export const someClient = (over: Partial<ClientStatus> = {}): ClientStatus => ({
   ...over,
 });
 
+export const someVolume = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
+  name: "e1.0",
+  targets: [{ name: "e1.0", snapshotId: "" }],
+  sizeBytes: 8 * GIB,
+  logicalBytes: 6 * GIB,
+  writtenBytes: 7 * GIB,
+  uniqueBytes: 3 * GIB,
+  dirtyBlocks: 17,
+  snapshots: 2,
+  snapshotLogicalBytes: 9 * GIB,
+  recentSnapshots: [
+    {
+      id: "77b2aa0be2d47785",
+      createdAt: "2026-01-31T11:01:00.000Z",
+      description: "",
+      logicalBytes: 4 * GIB,
+      uniqueBytes: 2 * GIB,
+    },
+    {
+      id: "3f9a1c0be2d47785",
+      createdAt: "2026-01-31T12:00:30.000Z",
+      description: "before the upgrade",
+      logicalBytes: 5 * GIB,
+      uniqueBytes: 84 * 2 ** 20,
+    },
+  ],
+  checkpointAt: "2026-01-31T12:01:00.000Z",
+  ...over,
+});
+
 export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus => ({
   store: "the directory /srv/blobs",
   logicalBytes: 6 * GIB,
+  snapshotLogicalBytes: 9 * GIB,
   uniqueBytes: 3 * GIB,
+  compressedBytes: 1.96 * GIB,
   storedBytes: 2 * GIB,
+  dedupRatio: 5,
+  compressionRatio: 1.5,
   packs: 130,
   blocks: 786_500,
+  writtenBytes: 7 * GIB,
   newBlocks: 1200,
   knownBlocks: 3400,
+  packedBytes: 40 * 2 ** 20,
   journalBytes: 64 * 2 ** 20,
+  journalCheckpointBytes: GIB / 4,
   journalLimitBytes: 2 * GIB,
+  cache: { hits: 97_300, misses: 2700, hitBytes: 3 * GIB, usedBytes: GIB, limitBytes: 2 * GIB },
+  checkpoint: { runningSeconds: null, lastSeconds: 0.42, completed: 7, failed: 0, failure: "", failingSince: "" },
+  verification: {
+    running: null,
+    lastRunAt: "2026-01-30T03:12:00.000Z",
+    verifiedPacks: 120,
+    oldestAt: "2026-01-12T03:00:00.000Z",
+    damagedPacks: 0,
+    damagedParts: 0,
+  },
   indexMemoryBytes: 2_000_000,
   indexDiskBytes: 15_000_000,
-  volumes: [
-    {
-      name: "e1.0",
-      sizeBytes: 8 * GIB,
-      logicalBytes: 6 * GIB,
-      dirtyBlocks: 17,
-      snapshots: 3,
-      checkpointAt: "2026-01-31T12:01:00.000Z",
-    },
-  ],
+  volumes: [someVolume()],
   ...over,
 });
 
@@ -91,6 +130,7 @@ export const someReport = (over: Partial<StatusReport> = {}): StatusReport => ({
   pid: 4711,
   startedAt: "2026-01-31T12:00:00.000Z",
   uptimeSeconds: 100,
+  reportedAt: "2026-01-31T12:01:40.000Z",
   interfaces: [someInterface()],
   targets: [someTarget()],
   archives: [],

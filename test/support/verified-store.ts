@@ -52,7 +52,7 @@ export function memoryHistory(): HistoryStore {
   return {
     load: async () => saved,
     async save(history) {
-      saved = { ...history, packs: new Map(history.packs), parts: [...history.parts] };
+      saved = structuredClone(history);
     },
   };
 }

@@ -1,11 +1,16 @@
-/* Building blocks of the page: elements, and the chart of a target's last two minutes. */
+/* Building blocks of the page: elements, and the chart of the last two minutes. */
 "use strict";
 // The files of the page are one script in the browser: what is unused here is used in the next.
 // oxlint-disable no-unused-vars
 
 /**
- * Per second, `at` in seconds of the server's uptime.
- * @typedef {{ at: number, readBytes: number, writtenBytes: number, reads: number, writes: number }} Rates
+ * Figures per second under their names, `at` in seconds of the server's uptime.
+ * @typedef {{ at: number, [name: string]: number }} Rates
+ */
+
+/**
+ * A curve of a chart: the figure it shows, its class, and what it is called where it cannot be seen.
+ * @typedef {{ key: string, className: string, label: string }} Curve
  */
 
 const HISTORY_SECONDS = 120;
@@ -40,70 +45,72 @@ function setText(node, text) {
 }
 
 /**
+ * @param {Rates} sample
+ * @param {string} key
+ */
+const figure = (sample, key) => sample[key] ?? 0;
+
+/**
+ * Two curves; the area under the first is filled.
  * @param {string} name
  * @param {(value: number) => string} format
+ * @param {[Curve, Curve]} curves
  */
-function makeChart(name, format) {
+function makeChart(name, format, curves) {
   const svgNames = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(svgNames, "svg");
   svg.setAttribute("viewBox", `0 0 ${HISTORY_SECONDS} ${CHART_HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  const [area, read, written] = ["area", "read", "write"].map((className) => {
+  /** @param {string} className */
+  const makePath = (className) => {
     const path = document.createElementNS(svgNames, "path");
     path.setAttribute("class", className);
     svg.append(path);
     return path;
-  });
+  };
+  const area = makePath(`area ${curves[0].className}`);
+  const lines = curves.map(({ key, className }) => ({ key, path: makePath(className), now: make("span", className) }));
   const peak = make("span");
-  const nowRead = make("span", "read");
-  const nowWritten = make("span", "write");
   const root = make(
     "div",
     "chart",
     make("div", "name", make("span", "", name), peak),
     svg,
-    make("div", "now", nowRead, nowWritten),
+    make("div", "now", ...lines.map(({ now }) => now)),
   );
-  /**
-   * @param {Rates[]} samples
-   * @param {"readBytes" | "reads"} readKey
-   * @param {"writtenBytes" | "writes"} writeKey
-   */
-  const draw = (samples, readKey, writeKey) => {
+  /** @param {Rates[]} samples */
+  const draw = (samples) => {
     const last = samples.at(-1);
-    if (last === undefined) {
-      setText(nowRead, "–");
-      setText(nowWritten, "–");
+    const start = samples[0];
+    if (last === undefined || start === undefined) {
+      for (const { now } of lines) setText(now, "–");
       return;
     }
-    const most = samples.reduce((top, sample) => Math.max(top, sample[readKey], sample[writeKey]), 0);
+    const most = samples.reduce((top, sample) => Math.max(top, ...curves.map(({ key }) => figure(sample, key))), 0);
     /**
      * The curve, or nothing where nothing happened: a line on the axis is only clutter.
-     * @param {keyof Rates} key
+     * @param {string} key
      */
     const curve = (key) => {
-      if (samples.every((sample) => sample[key] === 0)) return "";
+      if (samples.every((sample) => figure(sample, key) === 0)) return "";
       const points = samples.map((sample) => {
         const x = HISTORY_SECONDS - (last.at - sample.at);
-        const y = CHART_HEIGHT - 1 - (sample[key] / most) * (CHART_HEIGHT - 3);
+        const y = CHART_HEIGHT - 1 - (figure(sample, key) / most) * (CHART_HEIGHT - 3);
         return `${x.toFixed(1)},${y.toFixed(1)}`;
       });
       return `M${points.join("L")}`;
     };
-    const readCurve = curve(readKey);
-    const start = HISTORY_SECONDS - (last.at - (samples[0]?.at ?? last.at));
-    read?.setAttribute("d", readCurve);
-    written?.setAttribute("d", curve(writeKey));
-    area?.setAttribute("d", readCurve && `${readCurve}V${CHART_HEIGHT}H${start.toFixed(1)}Z`);
-    setText(nowRead, format(last[readKey]));
-    setText(nowWritten, format(last[writeKey]));
+    for (const { key, path, now } of lines) {
+      path.setAttribute("d", curve(key));
+      setText(now, format(figure(last, key)));
+    }
+    const first = curve(curves[0].key);
+    const startX = HISTORY_SECONDS - (last.at - start.at);
+    area.setAttribute("d", first && `${first}V${CHART_HEIGHT}H${startX.toFixed(1)}Z`);
     setText(peak, most === 0 ? "" : `peak ${format(most)}`);
-    svg.setAttribute(
-      "aria-label",
-      `${name} in the last two minutes: read ${format(last[readKey])}, written ${format(last[writeKey])} now, ` +
-        `${format(most)} at most`,
-    );
+    const now = curves.map(({ key, label }) => `${label} ${format(figure(last, key))}`).join(", ");
+    svg.setAttribute("aria-label", `${name} in the last two minutes: ${now} now, ${format(most)} at most`);
   };
   return { root, draw };
 }

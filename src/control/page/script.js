@@ -4,7 +4,6 @@
  */
 "use strict";
 
-/** @typedef {import("../status.ts").StatusReport} StatusReport */
 /** @typedef {import("../status.ts").TargetStatus} TargetStatus */
 /** @typedef {import("../status.ts").InterfaceStatus} InterfaceStatus */
 /** @typedef {import("../status.ts").ClientStatus} ClientStatus */
@@ -12,34 +11,28 @@
 const INTERVAL_MS = 1000;
 const TIMEOUT_MS = 5000;
 
-/** @type {StatusReport | undefined} */
-let earlier;
-/** @type {Map<string, Rates[]>} */
-const ratesOf = new Map();
-/** @type {Map<string, ReturnType<typeof makeCard>>} */
-const cards = new Map();
-
-/**
- * @param {string} name
- * @param {string} [className]
- */
-function makeFact(name, className) {
-  const value = make("dd");
-  const root = make("div", className, make("dt", "", name), value);
-  return { root, value };
-}
+/** @type {Map<string, ReturnType<typeof makeTargetCard>>} */
+const targetCards = new Map();
+/** @type {Map<string, ReturnType<typeof makeArchiveCard>>} */
+const archiveCards = new Map();
 
 /**
  * The card of a target, made once and then kept up to date.
  * @param {string} name
  */
-function makeCard(name) {
+function makeTargetCard(name) {
   const config = make("span", "config");
   const size = make("span", "size");
   const state = make("span", "pill");
   const reason = make("p", "reason");
-  const throughput = makeChart("Throughput", (value) => `${formatBytes(value)}/s`);
-  const operations = makeChart("Operations", (value) => `${formatCount(value)}/s`);
+  const throughput = makeChart("Throughput", (value) => `${formatBytes(value)}/s`, [
+    { key: "readBytes", className: "read", label: "read" },
+    { key: "writtenBytes", className: "write", label: "written" },
+  ]);
+  const operations = makeChart("Operations", (value) => `${formatCount(value)}/s`, [
+    { key: "reads", className: "read", label: "read" },
+    { key: "writes", className: "write", label: "written" },
+  ]);
   const used = make("span");
   const share = make("span");
   const fill = make("div");
@@ -81,10 +74,13 @@ function makeCard(name) {
     state.className = `pill ${failed ? "bad" : target.readOnly ? "" : "good"}`;
     reason.hidden = !failed;
     setText(reason, target.reason);
-    throughput.draw(samples, "readBytes", "writtenBytes");
-    operations.draw(samples, "reads", "writes");
+    throughput.draw(samples);
+    operations.draw(samples);
     const part = target.sizeBytes === 0 ? 0 : Math.min(1, target.space.allocatedBytes / target.sizeBytes);
-    setText(used, `${formatBytes(target.space.allocatedBytes)} used on the medium`);
+    setText(
+      used,
+      `${formatBytes(target.space.allocatedBytes)} ${target.backend === "cas" ? "in use" : "used on the medium"}`,
+    );
     setText(share, `${trimmed(part * 100)} %`);
     fill.style.width = `${part * 100}%`;
     setText(facts.sync.value, target.sync);
@@ -101,95 +97,50 @@ function makeCard(name) {
   return { root, update };
 }
 
-/** @param {StatusReport} report */
-function remember(report) {
-  const names = new Set(report.targets.map((target) => target.name));
-  for (const name of ratesOf.keys()) if (!names.has(name)) ratesOf.delete(name);
-  // A server that was started again counts from zero.
-  if (earlier?.startedAt !== report.startedAt) {
-    ratesOf.clear();
-    earlier = undefined;
-  }
-  const seconds = report.uptimeSeconds - (earlier?.uptimeSeconds ?? report.uptimeSeconds);
-  if (seconds > 0) {
-    const before = new Map(earlier?.targets.map((target) => [target.name, target]));
-    for (const target of report.targets) {
-      const last = before.get(target.name);
-      if (last === undefined) continue;
-      /** @param {"readBytes" | "writtenBytes" | "reads" | "writes"} key */
-      const rate = (key) => Math.max(0, target[key] - last[key]) / seconds;
-      const samples = ratesOf.get(target.name) ?? [];
-      const at = report.uptimeSeconds;
-      samples.push({
-        at,
-        readBytes: rate("readBytes"),
-        writtenBytes: rate("writtenBytes"),
-        reads: rate("reads"),
-        writes: rate("writes"),
-      });
-      ratesOf.set(
-        target.name,
-        samples.filter((sample) => at - sample.at <= HISTORY_SECONDS),
-      );
-    }
-  }
-  earlier = report;
-}
-
-/** @param {StatusReport} report */
-function showTargets(report) {
-  const list = element("targets");
-  const names = new Set(report.targets.map((target) => target.name));
+/**
+ * Keeps the cards of a list those of the rows, in their order, each made once.
+ * @template Row
+ * @template {{ root: HTMLElement }} Card
+ * @param {Element} list
+ * @param {Map<string, Card>} cards
+ * @param {readonly Row[]} rows
+ * @param {(row: Row) => string} nameOf
+ * @param {(name: string) => Card} makeCard
+ */
+function keepCards(list, cards, rows, nameOf, makeCard) {
+  const names = new Set(rows.map(nameOf));
   for (const [name, card] of cards) {
     if (names.has(name)) continue;
     card.root.remove();
     cards.delete(name);
   }
-  list.querySelector(".none")?.remove();
-  if (names.size === 0) list.append(make("p", "none", "No targets. Add a [[target]] to the configuration and reload."));
-  report.targets.forEach((target, index) => {
-    const card = cards.get(target.name) ?? makeCard(target.name);
-    cards.set(target.name, card);
+  return rows.map((row, index) => {
+    const name = nameOf(row);
+    const card = cards.get(name) ?? makeCard(name);
+    cards.set(name, card);
     if (list.children[index] !== card.root) list.insertBefore(card.root, list.children[index] ?? null);
-    card.update(target, ratesOf.get(target.name) ?? []);
+    return card;
   });
 }
 
-/**
- * @template Row
- * @typedef {{ title: string, cell: (row: Row) => string, style?: string, alarm?: (row: Row) => boolean }} Column
- */
-
-/**
- * @template Row
- * @param {string} id
- * @param {string} none
- * @param {Column<Row>[]} columns
- * @param {readonly Row[]} rows
- */
-function showTable(id, none, columns, rows) {
-  const place = element(id);
-  if (rows.length === 0) {
-    place.replaceChildren(make("p", "none", none));
-    return;
+/** @param {StatusReport} report */
+function showTargets({ targets }) {
+  const list = element("targets");
+  list.querySelector(".none")?.remove();
+  const cards = keepCards(list, targetCards, targets, (target) => target.name, makeTargetCard);
+  if (targets.length === 0) {
+    list.append(make("p", "none", "No targets. Add a [[target]] to the configuration and reload."));
   }
-  const body = rows.map((row) =>
-    make(
-      "tr",
-      "",
-      ...columns.map(({ cell, style, alarm }, index) => {
-        const made = make(index === 0 ? "th" : "td", `${style ?? ""} ${alarm?.(row) ? "alarm" : ""}`, cell(row));
-        if (index === 0) made.setAttribute("scope", "row");
-        return made;
-      }),
-    ),
+  targets.forEach((target, index) => cards[index]?.update(target, samplesOf("target", target.name)));
+}
+
+/** @param {StatusReport} report */
+function showArchives({ archives, reportedAt }) {
+  element("archives-section").hidden = archives.length === 0;
+  const cards = keepCards(element("archives"), archiveCards, archives, ({ store }) => store, makeArchiveCard);
+  archives.forEach((archive, index) =>
+    cards[index]?.update(archive, samplesOf("archive", archive.store), Date.parse(reportedAt)),
   );
-  const titles = columns.map(({ title, style }) => {
-    const made = make("th", style === "number" ? style : "", title);
-    made.setAttribute("scope", "col");
-    return made;
-  });
-  place.replaceChildren(make("table", "", make("thead", "", make("tr", "", ...titles)), make("tbody", "", ...body)));
 }
 
 /** @type {Column<ClientStatus>[]} */
@@ -229,21 +180,30 @@ const interfaceColumns = [
 
 /** @param {StatusReport} report */
 function showTotals(report) {
-  const latest = report.targets.flatMap((target) => ratesOf.get(target.name)?.at(-1) ?? []);
-  /** @param {(rates: Rates) => number} of */
-  const sum = (of) => latest.reduce((total, rates) => total + of(rates), 0);
+  const latest = report.targets.flatMap((target) => samplesOf("target", target.name).slice(-1));
+  /** @param {string[]} keys */
+  const sum = (...keys) =>
+    latest.reduce((total, rates) => total + keys.reduce((of, key) => of + (rates[key] ?? 0), 0), 0);
   const measured = latest.length > 0;
   const size = report.targets.reduce((total, target) => total + target.sizeBytes, 0);
+  const stored = report.archives.reduce((total, { storedBytes }) => total + storedBytes, 0);
   const totals = [
-    ["Reading", measured ? `${formatBytes(sum((rates) => rates.readBytes))}/s` : "–"],
-    ["Writing", measured ? `${formatBytes(sum((rates) => rates.writtenBytes))}/s` : "–"],
-    ["Operations", measured ? `${formatCount(sum((rates) => rates.reads + rates.writes))}/s` : "–"],
+    ["Reading", measured ? `${formatBytes(sum("readBytes"))}/s` : "–"],
+    ["Writing", measured ? `${formatBytes(sum("writtenBytes"))}/s` : "–"],
+    ["Operations", measured ? `${formatCount(sum("reads", "writes"))}/s` : "–"],
     ["Served", formatBytes(size)],
+    ...(report.archives.length === 0 ? [] : [["Stored in archives", formatBytes(stored)]]),
     ["Clients", formatCount(report.clients.length)],
   ];
-  element("totals").replaceChildren(
-    ...totals.map(([name = "", value = ""]) => make("div", "", make("dt", "", name), make("dd", "", value))),
-  );
+  const list = element("totals");
+  if (list.childElementCount !== totals.length) {
+    list.replaceChildren(...totals.map(([name = ""]) => makeFact(name).root));
+  }
+  totals.forEach(([name = "", value = ""], index) => {
+    const [title, figure] = list.children[index]?.children ?? [];
+    if (title) setText(title, name);
+    if (figure) setText(figure, value);
+  });
 }
 
 /** @param {StatusReport} report */
@@ -251,17 +211,22 @@ function show(report) {
   const failed = report.targets.filter((target) => target.state === "failed").length;
   const count = report.targets.length;
   const health = element("health");
+  const ailing = report.archives.filter(isAiling).length;
   const verdict =
     failed > 0
       ? `${failed} of ${count} failed`
-      : count === 0
-        ? "No targets"
-        : count === 1
-          ? "Serving"
-          : `${count} serving`;
+      : ailing > 0
+        ? ailing === 1
+          ? "An archive needs attention"
+          : `${ailing} archives need attention`
+        : count === 0
+          ? "No targets"
+          : count === 1
+            ? "Serving"
+            : `${count} serving`;
   setText(health, verdict);
-  health.className = `pill ${failed > 0 ? "bad" : count === 0 ? "" : "good"}`;
-  document.title = failed > 0 ? `${failed} failed – voe` : "voe";
+  health.className = `pill ${failed > 0 ? "bad" : ailing > 0 ? "warn" : count === 0 ? "" : "good"}`;
+  document.title = failed + ailing > 0 ? `${verdict} – voe` : "voe";
   setText(
     element("server"),
     `${report.version} (${report.commit}) · pid ${report.pid} · up ${formatDuration(report.uptimeSeconds)}`,
@@ -273,8 +238,9 @@ function show(report) {
   }
   showTotals(report);
   showTargets(report);
-  showTable("clients", "No clients yet.", clientColumns, report.clients);
-  showTable("interfaces", "No interfaces: AoE is off.", interfaceColumns, report.interfaces);
+  showArchives(report);
+  showTable(element("clients"), "No clients yet.", clientColumns, report.clients);
+  showTable(element("interfaces"), "No interfaces: AoE is off.", interfaceColumns, report.interfaces);
 }
 
 /** @type {Date | undefined} */

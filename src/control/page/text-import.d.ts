@@ -7,6 +7,18 @@ declare module "*/chart.js" {
   const text: string;
   export default text;
 }
+declare module "*/rates.js" {
+  const text: string;
+  export default text;
+}
+declare module "*/table.js" {
+  const text: string;
+  export default text;
+}
+declare module "*/archive.js" {
+  const text: string;
+  export default text;
+}
 declare module "*/script.js" {
   const text: string;
   export default text;

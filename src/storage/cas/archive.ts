@@ -11,9 +11,8 @@ import type { SyncMode } from "../sync-policy.ts";
 import { watchJournal } from "./checkpoint-watch.ts";
 import { checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
-import { ExtentCache, type CacheStatistics } from "./extent-cache.ts";
+import { ExtentCache } from "./extent-cache.ts";
 import { roomMaker } from "./journal-room.ts";
-import type { IndexStatus } from "./index/block-index.ts";
 import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
@@ -22,6 +21,7 @@ import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { rootStorage, type RootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
+import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
 import { openStoreIndex } from "./store-index.ts";
 import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
@@ -30,7 +30,7 @@ import { VolumeTree } from "./tree/volume-tree.ts";
 import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
 import { clientsFirst } from "./pace.ts";
-import { verifier, type Verifier } from "./verify/verifier.ts";
+import { openVerifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
@@ -75,34 +75,6 @@ export interface ArchiveOptions {
   readonly report: (key: string, message: string) => void;
   /** Told of long work while the archive is being opened. */
   readonly progress?: (what: string, done: number, total: number) => void;
-}
-
-/** What an archive takes and holds, for status and metrics. */
-export interface ArchiveStatistics {
-  readonly store: string;
-  readonly journalBytes: number;
-  readonly journalLimitBytes: number;
-  /** Bytes of all packs. */
-  readonly storedBytes: number;
-  readonly index: IndexStatus;
-  /** Blocks that were stored since the archive was opened: new ones, those the store had, bytes of the new ones. */
-  readonly newBlocks: number;
-  readonly knownBlocks: number;
-  readonly newBytes: number;
-  /** Reads and the cache that answers them. */
-  readonly cache: CacheStatistics;
-  readonly volumes: readonly VolumeStatistics[];
-}
-
-export interface VolumeStatistics {
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** Bytes of the blocks that are not holes, as of the newest checkpoint. */
-  readonly logicalBytes: number;
-  readonly dirtyBlocks: number;
-  readonly snapshots: number;
-  /** When the newest record was made, milliseconds since 1970. */
-  readonly checkpointMs: number;
 }
 
 export interface Archive {
@@ -162,7 +134,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   });
   const cache = new ExtentCache(options.cacheBytes);
   const parts = { ...options, journal, blocks, reader, records, cache };
-  const verifications = verifier({
+  const verifications = await openVerifier({
     ...options,
     index,
     roots: () => rootsIn(blobs),
@@ -343,19 +315,15 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     statistics: () => ({
       store: blobs.description,
       journalBytes: journal.sizeBytes,
+      journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
+      checkpoint: job.statistics(),
+      verification: verifications.statistics(),
       cache: cache.statistics(),
-      volumes: Array.from(kept.values(), ({ name, newest, snapshots, volume }) => ({
-        name,
-        sizeBytes: volume.sectorCount * SECTOR_BYTES,
-        logicalBytes: newest!.record.logicalBytes,
-        dirtyBlocks: volume.dirtyBlockCount,
-        snapshots: snapshots.length,
-        checkpointMs: newest!.record.createdMs,
-      })),
+      volumes: Array.from(kept.values(), volumeStatistics),
     }),
     close() {
       closing ??= (async () => {

@@ -2,11 +2,12 @@
  * Checkpoints: what is in the journal becomes blocks, trees and records in the blob store, and the journal lets go of
  * it. Nothing durable ever refers to what is not: packs, then the tree, then the record, then the journal.
  */
-import type { PackedBlocks } from "./packed-blocks.ts";
 import { writeCheckpointFile } from "./checkpoint-file.ts";
+import { checkpointLog, type CheckpointStatistics } from "./checkpoint-log.ts";
 import type { Disk } from "./disk.ts";
 import type { Journal } from "./journal.ts";
 import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { allocationChange } from "./tree/diff.ts";
 import { clientsFirst } from "./pace.ts";
@@ -21,6 +22,8 @@ export interface CheckpointOptions {
   readonly reader: NodeReader;
   readonly records: RecordStore;
   readonly volumes: () => Iterable<KeptVolume>;
+  /** Milliseconds since 1970. */
+  readonly nowMs: () => number;
 }
 
 export interface Checkpoints {
@@ -36,6 +39,7 @@ export interface Checkpoints {
   readonly isBusy: boolean;
   /** Refuses everything from now on, waits for what was asked for before, and makes a last checkpoint. */
   close(): Promise<void>;
+  statistics(): CheckpointStatistics;
 }
 
 /**
@@ -47,6 +51,7 @@ const restAt = (fill: number): number => (fill < 0.25 ? 8 : fill < 0.5 ? 3 : fil
 
 export function checkpoints(options: CheckpointOptions): Checkpoints {
   const { journal, blocks, reader, records, volumes } = options;
+  const log = checkpointLog(options.nowMs, () => performance.now());
   let turn: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   /** Those of them that somebody waits for. */
@@ -129,11 +134,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     const changed = [...volumes()].filter(freeze);
     // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
     if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
-    journal.rotate();
-    // A root must not say that it covers records which power loss could still take away, and others after them.
-    await journal.sync();
-    for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
-    await release();
+    await log.measured(async () => {
+      journal.rotate();
+      // A root must not say that it covers records which power loss could still take away, and others after them.
+      await journal.sync();
+      for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
+      await release();
+    });
   };
 
   return {
@@ -147,6 +154,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       return last;
     },
     runUnhurried: () => queue(storeAll),
+    statistics: () => log.statistics(),
     run() {
       next ??= alone(() => {
         next = undefined;
@@ -159,11 +167,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         // What an earlier checkpoint failed with comes first: it is older than what is set apart now.
         if (kept.frozenSequence >= 0) await storeAll();
         if (freeze(kept)) {
-          journal.rotate();
-          await journal.sync();
-          const stored = await storeFrozen(kept, "snapshot", description);
-          await release();
-          return stored;
+          return log.measured(async () => {
+            journal.rotate();
+            await journal.sync();
+            const stored = await storeFrozen(kept, "snapshot", description);
+            await release();
+            return stored;
+          });
         }
         const { record } = kept.newest!;
         const { root, sectorCount, journalSequence, logicalBytes } = record;

@@ -68,5 +68,9 @@ export const codeOfAlgorithm = (algorithm: HashAlgorithm): number => ALGORITHM_C
 export const algorithmOfCode = (code: number): HashAlgorithm | undefined =>
   (Object.keys(ALGORITHM_CODES) as HashAlgorithm[]).find((algorithm) => ALGORITHM_CODES[algorithm] === code);
 
+/** What packs take besides the blocks in them, in bytes. */
+export const directoryBytesFor = (packCount: number, entryCount: number): number =>
+  packCount * FOOTER_BYTES + entryCount * ENTRY_BYTES;
+
 /** The name under which a blob store keeps a pack, from its digest. */
 export const packBlobName = (name: Uint8Array): string => name.toHex();

@@ -42,6 +42,8 @@ export interface Volume {
   readonly order: RequestOrder;
   /** Blocks that wait for a checkpoint. */
   readonly dirtyBlockCount: number;
+  /** Bytes that were written to it since it was opened. */
+  readonly writtenBytes: number;
   /** Memory that the tables of dirty blocks take, in bytes. */
   readonly dirtyBytes: number;
   /** An address that a system call may copy these sectors from, as `BlockStorage.lend` says. */
@@ -78,6 +80,7 @@ export function openVolume(options: VolumeOptions): Volume {
   let sectorCount = options.sectorCount;
   let dirty = options.dirty ?? dirtyBlocks(blockSectors);
   let frozen: DirtyBlocks | undefined;
+  let writtenBytes = 0;
 
   const placeOf = (sector: number): number => {
     const place = dirty.placeOf(sector);
@@ -111,6 +114,9 @@ export function openVolume(options: VolumeOptions): Volume {
     get dirtyBlockCount() {
       return dirty.blockCount + (frozen?.blockCount ?? 0);
     },
+    get writtenBytes() {
+      return writtenBytes;
+    },
     get dirtyBytes() {
       return dirty.memoryBytes + (frozen?.memoryBytes ?? 0);
     },
@@ -127,6 +133,7 @@ export function openVolume(options: VolumeOptions): Volume {
         dirty.write(sector + done, part, batch.placeOf(0), 1);
         sectors.wrote(sector + done, part, from, at + done * SECTOR_BYTES);
         done += part;
+        writtenBytes += part * SECTOR_BYTES;
       }
       return OK;
     },

@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { renderMetrics } from "../../../src/control/metrics.ts";
 import { someArchive, someClient, someReport, someTarget } from "../../support/status-report.ts";
 
@@ -55,7 +57,25 @@ test("an archive's figures are labelled with its store, and those of volumes wit
   expect(samples.get("voe_archive_stored_bytes")).toEqual([{ labels: store, value: 2 * 2 ** 30 }]);
   expect(samples.get("voe_archive_known_blocks_total")).toEqual([{ labels: store, value: 3400 }]);
   expect(samples.get("voe_volume_dirty_blocks")).toEqual([{ labels: `${store},volume="e1.0"`, value: 17 }]);
-  expect(samples.get("voe_volume_checkpoint_seconds")?.[0]?.value).toBe(1_769_860_860);
+  expect(samples.get("voe_volume_checkpoint_timestamp_seconds")?.[0]?.value).toBe(1_769_860_860);
+  expect(samples.get("voe_volume_snapshot_timestamp_seconds")?.[0]?.value).toBe(1_769_860_830);
+  expect(samples.get("voe_archive_checkpoint_failing")).toEqual([{ labels: store, value: 0 }]);
+});
+
+test("what has not happened yet has no sample, and a failing checkpoint and damage have", () => {
+  const verification = { ...someArchive().verification, lastRunAt: "", oldestAt: "", damagedPacks: 2, damagedParts: 1 };
+  const checkpoint = { ...someArchive().checkpoint, lastSeconds: null, failed: 3, failure: "ENOSPC" };
+  const samples = parse(
+    renderMetrics(someReport({ archives: [someArchive({ verification, checkpoint, dedupRatio: null, volumes: [] })] })),
+  );
+  const value = (name: string) => samples.get(name)?.[0]?.value;
+  expect(value("voe_archive_verification_timestamp_seconds")).toBeUndefined();
+  expect(value("voe_archive_checkpoint_last_duration_seconds")).toBeUndefined();
+  expect(value("voe_archive_dedup_ratio")).toBeUndefined();
+  expect(value("voe_archive_damaged")).toBe(3);
+  expect(value("voe_archive_checkpoint_failing")).toBe(1);
+  expect(value("voe_archive_checkpoint_failures_total")).toBe(3);
+  expect([...samples.keys()].filter((name) => name.startsWith("voe_volume_"))).toEqual([]);
 });
 
 test("quotes, backslashes and newlines in a label are escaped", () => {
@@ -75,4 +95,13 @@ test("a server without targets and interfaces declares no empty family", () => {
   const text = renderMetrics(someReport({ targets: [], interfaces: [], clients: [] }));
   expect(text).not.toContain("voe_target_");
   expect([...parse(text).keys()]).toEqual(["voe_build_info", "voe_start_time_seconds", "voe_warnings", "voe_clients"]);
+});
+
+test("the operator's page lists every metric, and neither it nor its alerts name one that there is not", () => {
+  const page = readFileSync(join(import.meta.dir, "../../../docs/operations.md"), "utf8");
+  const monitoring = page.slice(page.indexOf("\n## Monitoring"), page.indexOf("\n## Snapshots"));
+  const named = new Set([...monitoring.matchAll(/\bvoe_[a-z_]+/g)].map(([name]) => name));
+  expect([...named].toSorted()).toEqual(
+    [...parse(renderMetrics(someReport({ archives: [someArchive()] }))).keys()].toSorted(),
+  );
 });

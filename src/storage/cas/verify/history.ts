@@ -9,12 +9,19 @@ import type { Memory } from "../../../base/memory.ts";
 import type { Disk, DiskFile } from "../disk.ts";
 import { eventLoop } from "../../../base/event-loop.ts";
 
+/** Times are milliseconds since 1970. */
 export interface VerifyHistory {
-  /** When each pack was last found good, in milliseconds since 1970, by its blob name. */
+  /** When each pack was last found good, by its blob name. */
   readonly packs: Map<string, number>;
+  /** When the packs were found damaged that have not been found good since. */
+  readonly badPacks: Map<string, number>;
   /** Blocks of a part of the trees, and when each part was last found good; 0: never. */
   readonly partBlocks: number;
   readonly parts: number[];
+  /** When the parts were found to refer to blocks that cannot be read, and have not been found good since. */
+  readonly badParts: Map<number, number>;
+  /** When the last run ended; 0: there was none. */
+  lastRunMs: number;
 }
 
 /** Where a history is kept. */
@@ -25,7 +32,14 @@ export interface HistoryStore {
   save(history: VerifyHistory): Promise<void>;
 }
 
-export const emptyHistory = (): VerifyHistory => ({ packs: new Map(), partBlocks: 0, parts: [] });
+export const emptyHistory = (): VerifyHistory => ({
+  packs: new Map(),
+  badPacks: new Map(),
+  partBlocks: 0,
+  parts: [],
+  badParts: new Map(),
+  lastRunMs: 0,
+});
 
 const NAME = "verified";
 const HEAD = "voe verified 1";
@@ -86,10 +100,13 @@ function removeIfThere(disk: Disk, path: string): void {
   }
 }
 
-function* linesOf({ packs, partBlocks, parts }: VerifyHistory): Generator<string> {
+function* linesOf({ packs, badPacks, partBlocks, parts, badParts, lastRunMs }: VerifyHistory): Generator<string> {
   yield `${HEAD}\n`;
+  yield `run ${lastRunMs}\n`;
   yield `parts ${partBlocks} ${parts.length}\n`;
   for (const [part, verifiedMs] of parts.entries()) if (verifiedMs > 0) yield `part ${part} ${verifiedMs}\n`;
+  for (const [part, foundMs] of badParts) yield `badpart ${part} ${foundMs}\n`;
+  for (const [name, foundMs] of badPacks) yield `badpack ${name} ${foundMs}\n`;
   for (const [name, verifiedMs] of packs) yield `pack ${name} ${verifiedMs}\n`;
 }
 
@@ -156,9 +173,7 @@ async function* readLines(file: DiskFile, memory: Memory): AsyncGenerator<string
 }
 
 function historyParser(): { take(line: string): boolean; end(): VerifyHistory | undefined } {
-  const packs = new Map<string, number>();
-  let partBlocks = 0;
-  let parts: number[] = [];
+  const history = { ...emptyHistory(), partBlocks: 0, parts: [] as number[] };
   let checksum = 0;
   let isFirst = true;
   let isWhole = false;
@@ -167,21 +182,27 @@ function historyParser(): { take(line: string): boolean; end(): VerifyHistory | 
       isFirst = false;
       return line === HEAD;
     }
-    const [, pack, packMs] = /^pack ([0-9a-f]{64}) (\d{1,15})$/.exec(line) ?? [];
+    const [, packBad, pack, packMs] = /^(bad)?pack ([0-9a-f]{64}) (\d{1,15})$/.exec(line) ?? [];
     if (pack !== undefined) {
-      packs.set(pack, Number(packMs));
+      history[packBad === undefined ? "packs" : "badPacks"].set(pack, Number(packMs));
       return true;
     }
-    const [, part, partMs] = /^part (\d{1,9}) (\d{1,15})$/.exec(line) ?? [];
+    const [, partBad, part, partMs] = /^(bad)?part (\d{1,9}) (\d{1,15})$/.exec(line) ?? [];
     if (part !== undefined) {
-      if (Number(part) >= parts.length) return false;
-      parts[Number(part)] = Number(partMs);
+      if (Number(part) >= history.parts.length) return false;
+      if (partBad === undefined) history.parts[Number(part)] = Number(partMs);
+      else history.badParts.set(Number(part), Number(partMs));
+      return true;
+    }
+    const [, runMs] = /^run (\d{1,15})$/.exec(line) ?? [];
+    if (runMs !== undefined) {
+      history.lastRunMs = Number(runMs);
       return true;
     }
     const [, blocks, count] = /^parts (\d{1,15}) (\d{1,8})$/.exec(line) ?? [];
     if (blocks === undefined) return false;
-    partBlocks = Number(blocks);
-    parts = Array.from({ length: Number(count) }, () => 0);
+    history.partBlocks = Number(blocks);
+    history.parts = Array.from({ length: Number(count) }, () => 0);
     return true;
   };
   return {
@@ -194,6 +215,6 @@ function historyParser(): { take(line: string): boolean; end(): VerifyHistory | 
       checksum = Bun.hash.crc32(Buffer.from(`${line}\n`, "latin1"), checksum);
       return body(line);
     },
-    end: () => (isWhole ? { packs, partBlocks, parts } : undefined),
+    end: () => (isWhole ? history : undefined),
   };
 }

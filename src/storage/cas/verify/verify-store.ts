@@ -14,7 +14,7 @@ import { NodeCache } from "../tree/node-cache.ts";
 import { NodeReader } from "../tree/node-reader.ts";
 import { packChecker, type PackFinding } from "./check-pack.ts";
 import { affectedOf, partBlocksFor, treeChecker, treesOf } from "./check-trees.ts";
-import type { HistoryStore } from "./history.ts";
+import type { HistoryStore, VerifyHistory } from "./history.ts";
 import { intactBlocks, type HintIndex } from "./intact-blocks.ts";
 import type { Pace } from "../pace.ts";
 import {
@@ -80,11 +80,15 @@ export async function* verifyStore(
 
   const partBlocks = partBlocksFor(trees);
   const blockCount = Math.max(0, ...trees.map((tree) => tree.blockCount));
-  const wasPart = before.partBlocks === partBlocks ? before.parts : [];
-  const history = {
+  const isSameParts = before.partBlocks === partBlocks;
+  const partCount = Math.ceil(blockCount / partBlocks);
+  const history: VerifyHistory = {
     packs: new Map([...before.packs].filter(([name]) => sizes.has(name))),
+    badPacks: new Map([...before.badPacks].filter(([name]) => sizes.has(name))),
     partBlocks,
-    parts: Array.from({ length: Math.ceil(blockCount / partBlocks) }, (_, part) => wasPart[part] ?? 0),
+    parts: Array.from({ length: partCount }, (_, part) => (isSameParts ? (before.parts[part] ?? 0) : 0)),
+    badParts: new Map(isSameParts ? [...before.badParts].filter(([part]) => part < partCount) : []),
+    lastRunMs: before.lastRunMs,
   };
   const units: Unit[] = [
     ...[...sizes].map(([pack, sizeBytes]) => ({ verifiedMs: history.packs.get(pack) ?? 0, pack, sizeBytes })),
@@ -150,7 +154,13 @@ export async function* verifyStore(
     walked.set(part, blocks.bad.size);
     const from = part * partBlocks;
     for await (const _ of checker.checkPart(trees, from, from + partBlocks, signal)) yield* news("trees");
-    history.parts[part] = unreadable === unreadableBefore ? store.nowMs() : 0;
+    if (unreadable === unreadableBefore) {
+      history.parts[part] = store.nowMs();
+      history.badParts.delete(part);
+    } else {
+      history.parts[part] = 0;
+      history.badParts.set(part, store.nowMs());
+    }
   }
 
   const checkPack = async (pack: string, sizeBytes: number): Promise<VerifyNotice | undefined> => {
@@ -159,10 +169,12 @@ export async function* verifyStore(
     done.bytes += sizeBytes;
     if (finding.reason === undefined) {
       history.packs.set(pack, store.nowMs());
+      history.badPacks.delete(pack);
       return finding.onceWrong === undefined ? undefined : say(onceWrong(pack, finding.onceWrong));
     }
     // Without a date it is the first of the next run, until it is replaced or gone.
     history.packs.delete(pack);
+    history.badPacks.set(pack, store.nowMs());
     if (finding.badEntries === undefined || finding.badEntries.size > 0) {
       blocks.bad.set(pack, { entries: finding.badEntries });
     }
@@ -205,6 +217,7 @@ export async function* verifyStore(
   } finally {
     packs.close();
     blocks.close();
+    if (unitsDone > 0) history.lastRunMs = store.nowMs();
     await save();
   }
   if (saveFailure !== undefined) {

@@ -11,8 +11,11 @@ const packName = (number: number): string => number.toString(16).padStart(64, "0
 
 const some = (packs: number): VerifyHistory => ({
   packs: new Map(Array.from({ length: packs }, (_, number) => [packName(number), 1_700_000_000_000 + number])),
+  badPacks: new Map([[packName(0xbad), 1_700_000_000_001]]),
   partBlocks: 16384,
   parts: [1_700_000_000_123, 0, 5],
+  badParts: new Map([[1, 1_700_000_000_002]]),
+  lastRunMs: 1_700_000_000_003,
 });
 
 const failReport = (key: string, message: string): void => {
@@ -56,7 +59,17 @@ test("the file is the lines that docs/format.md shows", async () => {
   const disk = await stateDisk();
   await fileHistory(disk, "/state", failReport).save(some(1));
   const text = new TextDecoder().decode(await bytesOf(disk));
-  const body = `voe verified 1\nparts 16384 3\npart 0 1700000000123\npart 2 5\npack ${"0".repeat(64)} 1700000000000\n`;
+  const body = [
+    "voe verified 1",
+    "run 1700000000003",
+    "parts 16384 3",
+    "part 0 1700000000123",
+    "part 2 5",
+    "badpart 1 1700000000002",
+    `badpack ${packName(0xbad)} 1700000000001`,
+    `pack ${packName(0)} 1700000000000`,
+    "",
+  ].join("\n");
   expect(text).toBe(`${body}end ${Bun.hash.crc32(body).toString(16).padStart(8, "0")}\n`);
 });
 

@@ -16,11 +16,13 @@ import { reasonOf } from "../../../../support/reason-of.ts";
 
 const contents = emptyContents();
 let archive: Archive;
+let disk: Awaited<ReturnType<typeof stateDisk>>;
 
 beforeEach(async () => {
   contents.blobs.clear();
   contents.refs.clear();
-  archive = await openTestArchive(createMemoryStore(contents), await stateDisk());
+  disk = await stateDisk();
+  archive = await openTestArchive(createMemoryStore(contents), disk);
   const volume = await openTestVolume(archive, "e1.0", 1000);
   for (let block = 0; block < 50; block++) await writeBlock(volume, block, blockOf(block));
   await archive.checkpoint();
@@ -65,4 +67,27 @@ test("closing the archive ends a verification whose reader is slow, without wait
   await events.next();
   await archive.close();
   expect(await events.next()).toEqual({ done: true, value: undefined });
+});
+
+test("what runs have found is known while they go on, after them, and when the archive is opened again", async () => {
+  expect(archive.statistics().verification).toMatchObject({ running: undefined, lastRunMs: 0, verifiedPacks: 0 });
+  const events = archive.verify();
+  await events.next();
+  expect(archive.statistics().verification.running).toMatchObject({ packsTotal: contents.blobs.size, packsDone: 0 });
+  await all(events);
+  const good = archive.statistics().verification;
+  expect(good).toMatchObject({ running: undefined, verifiedPacks: contents.blobs.size, damagedPacks: 0 });
+  expect(good.lastRunMs).toBeGreaterThanOrEqual(good.oldestVerifiedMs);
+  expect(good.oldestVerifiedMs).toBeGreaterThan(0);
+  const { pack, entry, directory } = findEntry(contents, hashOf(blockOf(9)));
+  flip(contents, pack, directory.offsetBytes(entry));
+  await all(archive.verify());
+  const bad = archive.statistics().verification;
+  expect(bad).toMatchObject({ verifiedPacks: contents.blobs.size - 1, damagedPacks: 1, damagedParts: 1 });
+  await archive.close();
+  archive = await openTestArchive(createMemoryStore(contents), disk);
+  expect(archive.statistics().verification).toEqual(bad);
+  flip(contents, pack, directory.offsetBytes(entry));
+  await all(archive.verify());
+  expect(archive.statistics().verification).toMatchObject({ damagedPacks: 0, damagedParts: 0 });
 });

@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { archiveStatus, archiveWarnings } from "../../../src/server/archive-status.ts";
+import { createArchiveBed, type ArchiveBed } from "../../support/archive-bed.ts";
+import { someArchive } from "../../support/status-report.ts";
+
+let bed: ArchiveBed;
+beforeEach(() => {
+  bed = createArchiveBed();
+});
+afterEach(() => bed.remove());
+
+test("volumes tell their targets, exposed snapshots among them, what was written, and what that cost", async () => {
+  const running = await bed.start([bed.target("e1.0"), bed.target("e1.1")]);
+  const { archive } = running.targets.archiveOf("e1.0")!;
+  await running.fill("e1.0", 1);
+  await running.fill("e1.1", 1);
+  const snapshot = await running.operations.create("e1.0", "one");
+  await running.operations.expose("e1.0", snapshot.id, "e9.0");
+  await archive.checkpoint();
+  const status = archiveStatus(archive, running.targets.list);
+  expect(status.volumes).toMatchObject([
+    {
+      name: "e1.0",
+      targets: [
+        { name: "e1.0", snapshotId: "" },
+        { name: "e9.0", snapshotId: snapshot.id },
+      ],
+      writtenBytes: 4096,
+      logicalBytes: 4096,
+      dirtyBlocks: 0,
+      snapshots: 1,
+      snapshotLogicalBytes: 4096,
+      recentSnapshots: [{ id: snapshot.id, description: "one", logicalBytes: 4096 }],
+    },
+    { name: "e1.1", targets: [{ name: "e1.1", snapshotId: "" }], writtenBytes: 4096, snapshots: 0 },
+  ]);
+  // Both have the same block, and the trees are equal too.
+  expect(status).toMatchObject({ logicalBytes: 8192, snapshotLogicalBytes: 4096, writtenBytes: 8192 });
+  expect(status.volumes.map(({ uniqueBytes }) => uniqueBytes)).toEqual([status.uniqueBytes, 0]);
+  expect(status.dedupRatio).toBe(12288 / status.uniqueBytes);
+  expect(status.compressionRatio).toBe(status.uniqueBytes / status.storedBytes);
+  expect(status.compressedBytes).toBeGreaterThan(0);
+  expect(status.compressedBytes).toBeLessThan(status.storedBytes);
+  expect(status.packedBytes).toBe(status.storedBytes);
+  expect(status.checkpoint).toMatchObject({ runningSeconds: null, completed: 2, failed: 0, failure: "" });
+  expect(archiveWarnings(status)).toEqual([]);
+  await running.stop();
+});
+
+test("a new store has no ratios, no checkpoint and no verification", async () => {
+  const running = await bed.start([bed.target("e1.0")]);
+  const { archive } = running.targets.archiveOf("e1.0")!;
+  expect(archiveStatus(archive, running.targets.list)).toMatchObject({
+    dedupRatio: null,
+    compressionRatio: null,
+    checkpoint: { lastSeconds: null, completed: 0 },
+    verification: { running: null, lastRunAt: "", oldestAt: "", verifiedPacks: 0 },
+  });
+  await running.stop();
+});
+
+test("a checkpoint that failed is a warning with the reason, until one succeeds", async () => {
+  const archive = someArchive({
+    checkpoint: {
+      ...someArchive().checkpoint,
+      failed: 3,
+      failure: "/srv/blobs cannot be written: no space left",
+      failingSince: "2026-01-31T12:00:00.000Z",
+    },
+  });
+  const [warning, ...more] = archiveWarnings(archive);
+  expect(warning).toStartWith(
+    `archive ${archive.store}: no checkpoint has succeeded since 2026-01-31 12:00 UTC (/srv/blobs cannot be written: ` +
+      `no space left). Nothing that was answered is lost: it is in the journal, which is 3 % full (64 MiB of 2 GiB)`,
+  );
+  expect(more).toEqual([]);
+  // Why it is full has been said.
+  expect(archiveWarnings({ ...archive, journalBytes: 2 ** 31 })).toHaveLength(1);
+  expect(archiveWarnings({ ...archive, checkpoint: { ...archive.checkpoint, failure: "" } })).toEqual([]);
+});
+
+test("a journal of more than half its limit is a warning, and one of half is none", () => {
+  const of = (part: number) => archiveWarnings(someArchive({ journalBytes: part * 2 ** 31 }));
+  expect(of(0.5)).toEqual([]);
+  expect(of(0.625)).toEqual([expect.stringContaining("the journal is 63 % full (1.25 GiB of 2 GiB)")]);
+});
+
+test("damage that was found is a warning until it is found good", () => {
+  const { verification } = someArchive();
+  const warnings = archiveWarnings(someArchive({ verification: { ...verification, damagedPacks: 2 } }));
+  expect(warnings).toEqual([expect.stringContaining("found damage (packs: 2, parts of trees: 0). Delete nothing")]);
+});
