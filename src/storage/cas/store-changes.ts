@@ -94,7 +94,9 @@ async function fill(
     if (status !== OK) {
       const unreadable: number[] = [];
       for (let next = block; next < block + end - first; next++) {
-        const read = await readSectors(source, placeOf, next * blockSectors, blockSectors, memory, at);
+        // To its own place: where each of them can be read now, that is what the batch has to hold.
+        const to = at + (next - block) * blockBytes;
+        const read = await readSectors(source, placeOf, next * blockSectors, blockSectors, memory, to);
         if (read !== OK) unreadable.push(next);
       }
       if (unreadable.length > 0) return unreadable;

@@ -3,7 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EAGAIN, EIO } from "../../../../ffi/libc.ts";
 import { allocateMemory, freeMemory } from "../../../../ffi/memory.ts";
+import type { Memory } from "../../../../src/base/memory.ts";
+import type { Disk, DiskFile } from "../../../../src/storage/cas/disk.ts";
 import { createCompression } from "../../../../src/base/compression.ts";
 import { createHasher } from "../../../../src/base/hash.ts";
 import { createMemoryStore, emptyContents } from "../../../../src/blob/memory-store.ts";
@@ -40,9 +43,9 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function openStore(blobs = createMemoryStore(contents)): Promise<Archive> {
+async function openStore(blobs = createMemoryStore(contents), disk: Disk = realDisk): Promise<Archive> {
   const archive = await openArchive({
-    disk: realDisk,
+    disk,
     stateDirectory: directory,
     blobs,
     hasher: createHasher("sha256"),
@@ -336,6 +339,37 @@ test("a volume without its journal is refused, though no checkpoint was made yet
     await rm(directory, { recursive: true });
     directory = own;
   }
+});
+
+test("a read that fails once during a checkpoint costs nothing, and mixes nothing up", async () => {
+  let failures = 0;
+  /** Has to be asked twice, and fails as often as is wanted. */
+  const failing = (file: DiskFile): DiskFile =>
+    Object.assign(Object.create(file) as DiskFile, {
+      tryRead: () => -EAGAIN,
+      read: (target: Memory, at: number, lengthBytes: number, offsetBytes: number) =>
+        failures-- > 0 ? Promise.resolve(-EIO) : file.read(target, at, lengthBytes, offsetBytes),
+      sizeBytes: () => file.sizeBytes(),
+      write: (...args: Parameters<DiskFile["write"]>) => file.write(...args),
+      writeRanges: (...args: Parameters<DiskFile["writeRanges"]>) => file.writeRanges(...args),
+      prepare: (...args: Parameters<DiskFile["prepare"]>) => file.prepare(...args),
+      sync: () => file.sync(),
+      truncate: (sizeBytes: number) => file.truncate(sizeBytes),
+      forgetCached: () => file.forgetCached(),
+      close: () => file.close(),
+    });
+  const archive = await openStore(createMemoryStore(contents), {
+    ...realDisk,
+    create: (path) => (path.endsWith(".journal") ? failing(realDisk.create(path)) : realDisk.create(path)),
+  });
+  const disk = await archive.openVolume(volumeOptions("e1.0"));
+  for (let block = 0; block < 6; block++) await write(disk, block * 8, 8, block + 1);
+  failures = 1;
+  await archive.checkpoint();
+  expect(failures).toBeLessThan(1);
+  const root = await archive.openRoot("e1.0");
+  for (let block = 0; block < 6; block++) expect(await read(root, block * 8, 8)).toEqual(times(8, block + 1));
+  await root.close();
 });
 
 test("old checkpoints are removed, and snapshots stay", async () => {
