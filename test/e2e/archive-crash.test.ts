@@ -21,7 +21,7 @@ const writersEach = 6;
 /** Each writer has a range of its own, so that writes in flight never overlap and every sector has one history. */
 const rangeSectors = 512;
 const sectorCount = writersEach * rangeSectors;
-const mostAnswers = 4000;
+const mostAnswers = 2500;
 /** Half of what is written was written there before, or in another volume: few versions, whole blocks. */
 const commonVersions = 4;
 const mostStartMs = 400;

@@ -236,12 +236,15 @@ test.each(["e1.0", "e1.1"])("%s, removed during its export, ends the export and 
   const pipe = at(`pipe-${target}`);
   run("mkfifo", pipe);
   const held = openSync(pipe, "r+");
+  // Now, while there is someone who writes: the export may have ended before anybody reads.
+  const drain = openSync(pipe, "r");
   const begun = `export of ${target} begins`;
   const before = server.log().split(begun).length;
   const ended = endOf(begin(["export", target, pipe]));
   await until("the export begins", () => server.log().split(begun).length > before);
   await configured(target === "e1.0" ? archive(1) : file(0));
-  const reader = Bun.spawn(["cat", pipe], { stdout: "ignore" });
+  const reader = Bun.spawn(["cat"], { stdin: drain, stdout: "ignore" });
+  closeSync(drain);
   const { status, stderr } = await ended;
   closeSync(held);
   await reader.exited;

@@ -148,6 +148,9 @@ export class SimulatedDisk implements Disk {
   /** Takes a file away durably, as if it had never been: what puts it back. */
   lose(path: string): () => void {
     const content = this.#file(path, "lose");
+    // What is not durable of the names would bring it back.
+    for (const change of this.#unsyncedNames) change.apply(this.#durableNames);
+    this.#unsyncedNames = [];
     this.#names.delete(path);
     this.#durableNames.delete(path);
     return () => {

@@ -216,7 +216,8 @@ async function recover(
   // Without a checkpoint nothing was ever released, and the first record is number 1.
   const fromSequence = expected?.fromSequence ?? 1;
   if (oldest.header !== undefined && oldest.header.previousEnd > fromSequence) {
-    const what = `records ${fromSequence} to ${oldest.header.previousEnd - 1} are missing`;
+    const unsaid = expected === undefined ? ", and no checkpoint.json says that a checkpoint covers them," : "";
+    const what = `records ${fromSequence} to ${oldest.header.previousEnd - 1} are missing${unsaid}`;
     const damage = { path: oldest.file.path, offsetBytes: 0, sequence: fromSequence, what };
     throw new JournalCorruption(damage, undefined, DAMAGED_ADVICE);
   }

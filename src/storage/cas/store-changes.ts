@@ -11,10 +11,17 @@ import { readSectors, tryReadSectors, type SectorSource } from "./sector-source.
 const RUN_MOST_BYTES = 256 * 1024;
 
 /**
- * Puts the changed blocks into the store and the tree, makes both durable, and yields the root. Rejects where a block
- * cannot be read or stored; then nothing is lost, and it can be tried again.
+ * Puts the changed blocks into the store and the tree, makes both durable, and yields the root. `keep` is given the
+ * blocks that cannot be made whole, since what did not change of them cannot be read: they stay as they are in the
+ * tree, and their changes must not be forgotten. Rejects where a block cannot be stored, or `keep` rejects; then nothing
+ * is lost, and it can be tried again.
  */
-export async function storeChanges(source: SectorSource, changes: DirtyBlocks, pace: Pace): Promise<Uint8Array> {
+export async function storeChanges(
+  source: SectorSource,
+  changes: DirtyBlocks,
+  pace: Pace,
+  keep: (block: number) => Promise<void>,
+): Promise<Uint8Array> {
   const { tree, blocks } = source;
   for (const [from, to] of changes.zeroRanges()) await tree.clear(from, to - from);
   const changed = changes.blocks();
@@ -24,13 +31,21 @@ export async function storeChanges(source: SectorSource, changes: DirtyBlocks, p
   const underWay = new Set<Promise<void>>();
   try {
     for (let start = 0; start < changed.length && failures.length === 0; start += batchBlocks) {
-      const numbers = changed.subarray(start, start + batchBlocks);
       const batch = await blocks.emptyBatch();
+      let numbers = changed.subarray(start, start + batchBlocks);
       try {
-        await fill(batch, numbers, source, changes, scratch, pace);
+        // Nearly always all of them, once.
+        for (let unreadable; (unreadable = await fill(batch, numbers, source, changes, scratch, pace)) !== undefined;) {
+          for (const block of unreadable) await keep(block);
+          numbers = numbers.filter((block) => !unreadable.includes(block));
+        }
       } catch (error) {
         blocks.giveBack(batch);
         throw error;
+      }
+      if (numbers.length === 0) {
+        blocks.giveBack(batch);
+        continue;
       }
       // While this batch is hashed and packed the next one is filled.
       const putting = blocks
@@ -50,7 +65,10 @@ export async function storeChanges(source: SectorSource, changes: DirtyBlocks, p
   return root;
 }
 
-/** Fills a batch with the blocks of these ascending numbers, those that are neighbours in one go. */
+/**
+ * Fills a batch with the blocks of these ascending numbers, those that are neighbours in one go. Where some cannot be
+ * read it yields those of one run, and the batch has to be filled again without them.
+ */
 async function fill(
   { memory }: BlockBatch,
   numbers: Float64Array,
@@ -58,7 +76,7 @@ async function fill(
   changes: DirtyBlocks,
   scratch: Memory,
   pace: Pace,
-): Promise<void> {
+): Promise<number[] | undefined> {
   const { blockBytes } = source.blocks;
   const blockSectors = blockBytes / SECTOR_BYTES;
   const runMost = RUN_MOST_BYTES / blockBytes;
@@ -74,10 +92,14 @@ async function fill(
     let status = tryReadSectors(source, placeOf, sector, count, memory, at, scratch);
     if (status === LATER) status = await readSectors(source, placeOf, sector, count, memory, at);
     if (status !== OK) {
-      throw new Error(
-        `blocks ${block} to ${block + end - first - 1} (from sector ${sector}) cannot be read, so they cannot be stored`,
-      );
+      const unreadable: number[] = [];
+      for (let next = block; next < block + end - first; next++) {
+        const read = await readSectors(source, placeOf, next * blockSectors, blockSectors, memory, at);
+        if (read !== OK) unreadable.push(next);
+      }
+      if (unreadable.length > 0) return unreadable;
     }
     if (pace.isDue) await pace.rest();
   }
+  return undefined;
 }

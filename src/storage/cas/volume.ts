@@ -2,11 +2,11 @@
  * A volume of an archive: where each of its sectors is. A write is a record of the journal, and nothing more until the
  * next checkpoint; a read takes each sector from where its newest data is (docs/decisions/0004-archive-shape.md).
  */
-import { allocateMemory } from "../../../ffi/memory.ts";
+import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
 import { OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
 import { RequestOrder } from "../request-order.ts";
-import { CLEAN, dirtyBlocks, type DirtyBlocks } from "./dirty-blocks.ts";
+import { CLEAN, dirtyBlocks, type DirtyBlocks, ZERO } from "./dirty-blocks.ts";
 import { cachedSectors } from "./cached-sectors.ts";
 import type { ExtentCache } from "./extent-cache.ts";
 import { BLOCK_MOST_BYTES } from "./pack-format.ts";
@@ -66,7 +66,10 @@ export interface Volume {
   thaw(): void;
   /** Makes the volume larger; the tree must have grown before. */
   grow(sectorCount: number): void;
-  /** From now on the content is that of another tree. Nothing may be dirty, and no write under way. */
+  /**
+   * From now on the content is that of another tree, and what was written since is forgotten. Nothing may be set apart,
+   * and no write under way.
+   */
   replaceTree(tree: VolumeTree): void;
   /** Waits for reads that are under way. */
   close(): Promise<void>;
@@ -100,6 +103,38 @@ export function openVolume(options: VolumeOptions): Volume {
       return reading;
     },
   });
+
+  /**
+   * Writes the changes of a block into the journal once more, as if they came now: the place where they are will be
+   * released. A sector that was written again meanwhile is newer.
+   */
+  const keepChanges = async (block: number, changes: DirtyBlocks): Promise<void> => {
+    const memory = allocateMemory(SECTOR_BYTES);
+    try {
+      for (let sector = block * blockSectors; sector < (block + 1) * blockSectors; sector++) {
+        const place = changes.placeOf(sector);
+        if (place === CLEAN || sector >= sectorCount) continue;
+        let status: StorageStatus = OK;
+        if (place !== ZERO) status = await journal.read(place, SECTOR_BYTES, memory, 0);
+        if (status === OK && dirty.placeOf(sector) === CLEAN) {
+          batch.clear();
+          if (place === ZERO) batch.addDiscard(id, sector, 1);
+          else batch.addWrite(id, sector, 1, memory, 0);
+          status = journal.append(batch);
+          if (status === OK && place === ZERO) dirty.discard(sector, 1);
+          else if (status === OK) dirty.write(sector, 1, batch.placeOf(0), 1);
+        }
+        if (status !== OK) throw new Error(`sector ${sector} of block ${block}, which cannot be read, cannot be kept`);
+      }
+    } finally {
+      freeMemory(memory);
+    }
+    report(
+      `block:${block}`,
+      `block ${block} (sectors ${block * blockSectors} to ${(block + 1) * blockSectors - 1}) is damaged in the store, so ` +
+        `what was written to a part of it stays in the journal. Write the block whole to mend it, or run voe verify`,
+    );
+  };
 
   return {
     id,
@@ -159,7 +194,8 @@ export function openVolume(options: VolumeOptions): Volume {
     },
     store(pace) {
       if (frozen === undefined) throw new Error(`volume ${id} has nothing set apart to be stored`);
-      return storeChanges(source, frozen, pace);
+      const changes = frozen;
+      return storeChanges(source, changes, pace, (block) => keepChanges(block, changes));
     },
     thaw() {
       frozen = undefined;
@@ -168,8 +204,8 @@ export function openVolume(options: VolumeOptions): Volume {
       sectorCount = count;
     },
     replaceTree(tree) {
-      if (!dirty.isEmpty || frozen !== undefined)
-        throw new Error(`volume ${id} has changes that another tree would undo`);
+      if (frozen !== undefined) throw new Error(`volume ${id} has changes that another tree would undo`);
+      dirty = dirtyBlocks(blockSectors);
       // A new object: reads that are under way keep the old one.
       source = { ...source, tree };
       sectors.forget();

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,11 +9,13 @@ import { createHasher } from "../../../../src/base/hash.ts";
 import { createMemoryStore, emptyContents } from "../../../../src/blob/memory-store.ts";
 import {
   LATER,
+  MEDIUM_ERROR,
   OK,
   SECTOR_BYTES,
   type BlockStorage,
   type StorageStatus,
 } from "../../../../src/storage/block-storage.ts";
+import { parsePack } from "../../../../src/storage/cas/pack.ts";
 import { openArchive, type Archive, type ArchiveVolumeOptions } from "../../../../src/storage/cas/archive.ts";
 import { realDisk } from "../../../../src/storage/cas/real-disk.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
@@ -357,4 +360,46 @@ test("what is asked of a volume or snapshot that is not there says so", async ()
   await expect(archive.createSnapshot("e2.0", "")).rejects.toThrow("has no volume e2.0");
   await expect(archive.restore("e1.0", "abc")).rejects.toThrow("voe snapshot list");
   await expect(archive.openRoot("e1.0", "abc")).rejects.toThrow("voe snapshot list");
+});
+
+test("a checkpoint goes on where a block that was written in part is damaged, and keeps what was written", async () => {
+  let archive = await openStore();
+  let disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 0, 24, 1);
+  await write(disk, 9, 1, 2);
+  await archive.checkpoint();
+  archive = await reopen(archive);
+  // Blocks 0 and 2 are one block of the store, and intact; block 1 is another.
+  const content = new Uint8Array(4096).fill(1).fill(2, SECTOR_BYTES, 2 * SECTOR_BYTES);
+  const hash = createHash("sha256").update(content).digest();
+  for (const bytes of contents.blobs.values()) {
+    const pack = parsePack(bytes, createHasher("sha256"));
+    if ("reason" in pack) throw new Error(pack.reason);
+    const { directory } = pack;
+    for (let entry = 0; entry < directory.entryCount; entry++) {
+      if (directory.holds(entry, hash, 0)) bytes[directory.offsetBytes(entry)]! ^= 0xff;
+    }
+  }
+  disk = await archive.openVolume(volumeOptions("e1.0"));
+  await write(disk, 10, 2, 3);
+  await write(disk, 16, 1, 4);
+  await call((completion) => disk.discard(12, 1, completion));
+  await archive.checkpoint();
+  await write(disk, 11, 1, 5);
+  await archive.createSnapshot("e1.0", "");
+  for (let round = 0; round < 2; round++) {
+    expect(await read(disk, 10, 3)).toEqual([3, 5, 0]);
+    expect(await read(disk, 16, 2)).toEqual([4, 1]);
+    const memory = allocateMemory(SECTOR_BYTES);
+    expect(await call((completion) => disk.read(8, 1, memory, 0, completion))).toBe(MEDIUM_ERROR);
+    freeMemory(memory);
+    archive = await reopen(archive);
+    disk = await archive.openVolume(volumeOptions("e1.0"));
+  }
+  await write(disk, 8, 8, 6);
+  await archive.checkpoint();
+  archive = await reopen(archive);
+  disk = await archive.openVolume(volumeOptions("e1.0"));
+  expect(await read(disk, 8, 9)).toEqual([...times(8, 6), 4]);
+  expect(reports.join()).toContain("block 1 (sectors 8 to 15) is damaged in the store");
 });
