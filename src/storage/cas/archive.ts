@@ -9,7 +9,7 @@ import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { watchJournal } from "./checkpoint-watch.ts";
-import { checkpoints } from "./checkpoints.ts";
+import { assertWhole, checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import { ExtentCache } from "./extent-cache.ts";
 import { roomMaker } from "./journal-room.ts";
@@ -275,7 +275,10 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     },
     async openRoot(name, id) {
       const entry = volumeNamed(name);
-      if (id === undefined) await job.run();
+      if (id === undefined) {
+        await job.run();
+        assertWhole(entry);
+      }
       const { record, checksum } = id === undefined ? entry.newest! : findSnapshot(entry.snapshots, id);
       const opened = rootStorage({
         info: {

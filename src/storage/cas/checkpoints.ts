@@ -49,6 +49,16 @@ export interface Checkpoints {
  */
 const restAt = (fill: number): number => (fill < 0.25 ? 8 : fill < 0.5 ? 3 : fill < 0.75 ? 1 : 0);
 
+/** Throws where the newest root of a volume lacks what could not be stored. */
+export function assertWhole({ name, volume: { keptBlocks } }: KeptVolume): void {
+  if (keptBlocks === 0) return;
+  throw new Error(
+    `volume ${name} has ${keptBlocks === 1 ? "a block" : `${keptBlocks} blocks`} that cannot be read and was written in ` +
+      `part, so its present cannot be kept as it is: see the log, and write or discard such a block whole. An older ` +
+      `snapshot can be cloned`,
+  );
+}
+
 export function checkpoints(options: CheckpointOptions): Checkpoints {
   const { journal, blocks, reader, records, volumes } = options;
   const log = checkpointLog(options.nowMs, () => performance.now());
@@ -83,15 +93,18 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     const before = blocks.counters.newBytes;
     const { record } = kept.newest!;
     const root = await kept.volume.store(pace);
-    const { sectorCount, tree } = kept.volume;
+    const { sectorCount, tree, keptBlocks } = kept.volume;
+    // What was kept has new places in the journal, and the record to come says that the old ones are not needed.
+    if (keptBlocks > 0) await journal.sync();
     const change = await allocationChange(
       reader,
       { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
       { root, blockCount: tree.blockCount },
     );
     const stored = await records.publish(kept, {
-      kind,
-      description,
+      // A snapshot without all that was written would be taken for one with it, once the blocks can be read again.
+      kind: keptBlocks > 0 ? "checkpoint" : kind,
+      description: keptBlocks > 0 ? "" : description,
       root: root.toHex(),
       sectorCount,
       journalSequence: kept.frozenSequence,
@@ -172,6 +185,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
             await journal.sync();
             const stored = await storeFrozen(kept, "snapshot", description);
             await release();
+            assertWhole(kept);
             return stored;
           });
         }

@@ -60,8 +60,14 @@ export interface Volume {
    * set apart, and is what the next one stores.
    */
   freeze(): boolean;
-  /** Puts what was set apart into blocks and the tree, durably, and yields the new root. May be tried again. */
+  /**
+   * Puts what was set apart into blocks and the tree, durably, and yields the new root. May be tried again. What it had
+   * to keep out of blocks that cannot be read is in the journal once more, and has to be synced before the root is
+   * published: see `keptBlocks`.
+   */
   store(pace: Pace): Promise<Uint8Array>;
+  /** Blocks that the last `store` has left as they were: its root is not quite what was set apart. */
+  readonly keptBlocks: number;
   /** Forgets what was set apart: the root of it is published, and the journal may release it. */
   thaw(): void;
   /** Makes the volume larger; the tree must have grown before. */
@@ -83,6 +89,7 @@ export function openVolume(options: VolumeOptions): Volume {
   let sectorCount = options.sectorCount;
   let dirty = options.dirty ?? dirtyBlocks(blockSectors);
   let frozen: DirtyBlocks | undefined;
+  let keptBlocks = 0;
   let writtenBytes = 0;
 
   const placeOf = (sector: number): number => {
@@ -195,7 +202,14 @@ export function openVolume(options: VolumeOptions): Volume {
     store(pace) {
       if (frozen === undefined) throw new Error(`volume ${id} has nothing set apart to be stored`);
       const changes = frozen;
-      return storeChanges(source, changes, pace, (block) => keepChanges(block, changes));
+      keptBlocks = 0;
+      return storeChanges(source, changes, pace, async (block) => {
+        await keepChanges(block, changes);
+        keptBlocks++;
+      });
+    },
+    get keptBlocks() {
+      return keptBlocks;
     },
     thaw() {
       frozen = undefined;
