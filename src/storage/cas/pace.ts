@@ -11,8 +11,12 @@ const SLICE_MS = 0.5;
 const BUSY_TURN_MS = 0.1;
 /** Time left to others, in multiples of that of a slice: a busy server spends a fifth of its time on the work. */
 const REST = 4;
+/** Longest rest. A slice that had to wait for a medium seems to have worked all that time. */
+const REST_MOST_MS = 20;
 
 export interface Pace {
+  /** Work begins, or goes on after it has waited for something: the time until now was none of it. */
+  resume(): void;
   /** Whether it is time for `rest`. */
   readonly isDue: boolean;
   rest(): Promise<void>;
@@ -22,6 +26,9 @@ export interface Pace {
 export function clientsFirst(restOf: () => number = () => REST): Pace {
   let fromMs = eventLoop.nowMs();
   return {
+    resume() {
+      fromMs = eventLoop.nowMs();
+    },
     get isDue() {
       return eventLoop.nowMs() - fromMs >= SLICE_MS;
     },
@@ -31,7 +38,7 @@ export function clientsFirst(restOf: () => number = () => REST): Pace {
       await eventLoop.turn();
       const othersMs = eventLoop.nowMs() - beganMs;
       if (othersMs >= BUSY_TURN_MS) {
-        const restMs = Math.ceil(workedMs * restOf() - othersMs);
+        const restMs = Math.min(REST_MOST_MS, Math.ceil(workedMs * restOf() - othersMs));
         if (restMs > 0) await new Promise<void>((resolve) => void eventLoop.after(restMs, resolve));
       }
       fromMs = eventLoop.nowMs();
@@ -43,6 +50,9 @@ export function clientsFirst(restOf: () => number = () => REST): Pace {
 export function withoutClients(): Pace {
   let fromMs = eventLoop.nowMs();
   return {
+    resume() {
+      fromMs = eventLoop.nowMs();
+    },
     get isDue() {
       return eventLoop.nowMs() - fromMs >= 10;
     },

@@ -81,6 +81,8 @@ async function fill(
   const blockSectors = blockBytes / SECTOR_BYTES;
   const runMost = RUN_MOST_BYTES / blockBytes;
   const placeOf = (sector: number): number => changes.placeOf(sector);
+  // It waited for the batch, and before that for there being anything to do.
+  pace.resume();
   for (let first = 0, end = 0; first < numbers.length; first = end) {
     const block = numbers[first]!;
     for (end = first + 1; end < numbers.length && end - first < runMost; end++) {

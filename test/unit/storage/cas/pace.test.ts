@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { replaceEventLoop } from "../../../../src/base/event-loop.ts";
 import { clientsFirst } from "../../../../src/storage/cas/pace.ts";
 
 /** Holds the event loop for a while. */
@@ -28,4 +29,32 @@ test("where others use their turn it stays away for several times as long as it 
   await pace.rest();
   // Four times ten milliseconds, less the one that the others took.
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(38);
+});
+
+test("time that passed before work is resumed is not paid for by a rest", async () => {
+  let nowMs = 0;
+  const restsMs: number[] = [];
+  const restore = replaceEventLoop({
+    nowMs: () => nowMs,
+    async turn() {
+      nowMs += 1;
+    },
+    after(delayMs, work) {
+      restsMs.push(delayMs);
+      nowMs += delayMs;
+      work();
+      return () => {};
+    },
+    every: () => () => {},
+  });
+  try {
+    const pace = clientsFirst(() => 8);
+    nowMs += 9000;
+    pace.resume();
+    nowMs += 2;
+    await pace.rest();
+    expect(restsMs).toEqual([15]);
+  } finally {
+    restore();
+  }
 });
