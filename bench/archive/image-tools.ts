@@ -3,7 +3,7 @@ import { $ } from "bun";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Network } from "../testbed/network.ts";
-import { startServer, type Server } from "../testbed/server.ts";
+import { ALL_CPUS, startServer, type Server } from "../testbed/server.ts";
 import { controlSocketIn, voeCommand, voeName } from "../testbed/voe.ts";
 import { blobsIn, launchArchive, SHELF, snapshotMs } from "./archive-server.ts";
 import { dropPageCache } from "./page-cache.ts";
@@ -32,8 +32,6 @@ export interface Tool extends AsyncDisposable {
   bringOut(file: string): Promise<void>;
   storedBytes(): Promise<number>;
 }
-
-const ALL_CPUS = "0-4095";
 
 async function run(command: readonly string[], signal: AbortSignal, cwd: string, env = process.env): Promise<void> {
   const child = Bun.spawn([...command], { cwd, env, stdout: "ignore", stderr: "pipe", signal });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { awaitTarget, load, measure, watch, type Client, type Load } from "../testbed/load.ts";
 import { median } from "../testbed/median.ts";
 import { createNetwork } from "../testbed/network.ts";
-import { startServer } from "../testbed/server.ts";
+import { ALL_CPUS, startServer } from "../testbed/server.ts";
 import { journalBytes, launchArchive, SHELF, snapshotMs } from "./archive-server.ts";
 import type { Setting } from "./measure-loads.ts";
 
@@ -73,7 +73,7 @@ export async function measureSnapshots({ options, directory, program, signal }: 
     sync: "1s",
   });
   try {
-    await using server = await startServer("archive", launch, network.serverNamespace);
+    await using server = await startServer("archive", launch, network.serverNamespace, ALL_CPUS);
     const at = { namespace: network.clientNamespace, interface: interfaceName, shelf: SHELF, slot: 0 };
     const client = { program, server, at, signal };
     await awaitTarget(client);

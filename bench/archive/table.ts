@@ -97,8 +97,8 @@ ${mib} MiB of its own, which was written from end to end before. One round of ea
 code is compiled while it first runs.
 
 **What a write costs later.** A write to the archive is a record of the journal; blocks are hashed, compressed and put
-into packs by checkpoints, which begin when the journal is an eighth full. *In packs after* says how long that took when
-a run was over, and the CPU per request of both together; *longest* is how long a request to the archive took at most:
+into packs by checkpoints, which begin when the journal is a quarter full, or earlier while clients write little. *In packs after* says how long
+that took when a run was over, and the CPU per request of both together; *longest* is how long a request to the archive took at most:
 where the journal is full, requests wait for a checkpoint. The rows of "Writes" are *bursts*: the journal absorbs a run, and
 the next one begins when everything is in packs. "Sustained writes" are as long as it takes to write several times what the
 journal holds: what is left of the speed when packing has to keep up.
@@ -106,7 +106,7 @@ journal holds: what is left of the speed when packing has to keep up.
 **Images.** A cell is seconds · MiB/s, or MiB stored · bytes brought in to bytes stored. *Durable* is the end of
 \`voe import\`: everything is in the journal, and synced. *In packs* is when a snapshot of it is answered as well. The same
 image comes again under another name, so nothing of it is new. Before it goes out, the server is started anew and the page
-cache dropped. Nothing is pinned here.
+cache dropped. Nothing is pinned here, nor for snapshots.
 
 What a block costs in the index is measured by \`npm run bench -- index\`, appends to the journal by
 \`npm run bench -- journal\`, the file backend beside its peers by \`npm run bench -- aoe\` ([benchmark-aoe.md](benchmark-aoe.md)).`;

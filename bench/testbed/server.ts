@@ -63,6 +63,9 @@ async function untilReady(launch: Launch, said: Promise<void>, ended: Promise<nu
   }
 }
 
+/** For a server that may use all processors there are, as taskset takes it. */
+export const ALL_CPUS = "0-4095";
+
 /**
  * Starts a server in a network namespace, pinned to its CPU or to a list of them as taskset takes it. Throws when it
  * ends, or says nothing, before it is ready.

@@ -17,7 +17,7 @@ import { workerRunner } from "../storage/cas/worker-runner.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
 
 /** The part of the journal at which a checkpoint begins, while writes go on. */
-const CHECKPOINT_PART = 16;
+const CHECKPOINT_PART = 4;
 const SEGMENT_BYTES = 64 * 2 ** 20;
 /** The parts of the cache that tree nodes have, and directories of packs. */
 const NODE_PART = 8;

@@ -58,6 +58,17 @@ async function endOf(child: ReturnType<typeof begin>): Promise<Ended> {
 }
 
 const voe = (args: readonly string[], stdin?: Blob): Promise<Ended> => endOf(begin(args, stdin));
+/** Does what begins an import from a pipe, and waits until the server has begun with it. */
+async function importBegun(target: string, bytes: Uint8Array): Promise<ReturnType<typeof begin>> {
+  // Whatever else the server says meanwhile.
+  const told = (): number => server.log().split(`import into ${target} begins: of unknown size`).length;
+  const before = told();
+  const child = begin(["import", "-", target], "pipe");
+  await feed(child, bytes);
+  await until("the import begins", () => told() > before);
+  return child;
+}
+
 const json = ({ stdout, stderr, status }: Ended): Record<string, unknown> => {
   if (status !== 0) throw new Error(stderr);
   return JSON.parse(new TextDecoder().decode(stdout)) as Record<string, unknown>;
@@ -160,9 +171,7 @@ describe.each([
   });
 
   test("an import that is interrupted says how far it came, and can be made again", async () => {
-    const child = begin(["import", "-", target], "pipe");
-    await feed(child, second.subarray(0, 8 * MIB));
-    await until("the import begins", () => server.log().endsWith("begins: of unknown size\n"));
+    const child = await importBegun(target, second.subarray(0, 8 * MIB));
     child.kill("SIGINT");
     const { status, stderr } = await endOf(child);
     expect(status).toBe(1);
@@ -257,9 +266,7 @@ test("SIGTERM breaks off what is under way, and the server still ends well", asy
   configure(file(0), archive(1));
   server.signal("SIGHUP");
   await until("the target is back", async () => (await voe(["export", "e1.1", "back.img", "--force"])).status === 0);
-  const child = begin(["import", "-", "e1.1"], "pipe");
-  await feed(child, new Uint8Array(MIB).fill(5));
-  await until("it has begun", () => server.log().endsWith("begins: of unknown size\n"));
+  const child = await importBegun("e1.1", new Uint8Array(MIB).fill(5));
   expect(await server.stop("SIGTERM")).toBe(0);
   const { status, stderr } = await endOf(child);
   expect(status).toBe(1);
