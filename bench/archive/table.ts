@@ -97,7 +97,7 @@ ${mib} MiB of its own, which was written from end to end before. One round of ea
 code is compiled while it first runs.
 
 **What a write costs later.** A write to the archive is a record of the journal; blocks are hashed, compressed and put
-into packs by checkpoints, which begin when the journal is a quarter full, or earlier while clients write little. *In packs after* says how long
+into packs by checkpoints, which begin when the journal is half full, or earlier while clients write little. *In packs after* says how long
 that took when a run was over, and the CPU per request of both together; *longest* is how long a request to the archive took at most:
 where the journal is full, requests wait for a checkpoint. The rows of "Writes" are *bursts*: the journal absorbs a run, and
 the next one begins when everything is in packs. "Sustained writes" are as long as it takes to write several times what the

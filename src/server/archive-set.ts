@@ -17,8 +17,10 @@ import { workerRunner } from "../storage/cas/worker-runner.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
 
 /** The part of the journal at which a checkpoint begins, while writes go on. */
-const CHECKPOINT_PART = 4;
+const CHECKPOINT_PART = 2;
 const SEGMENT_BYTES = 64 * 2 ** 20;
+/** A journal gives space back by whole segments. */
+const SEGMENTS_LEAST = 16;
 /** The parts of the cache that tree nodes have, and directories of packs. */
 const NODE_PART = 8;
 const DIRECTORY_PART = 4;
@@ -87,7 +89,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           cacheBytes: cacheBytes - directoryCacheBytes - nodeCacheBytes,
           journalCheckpointBytes: journalBytes / CHECKPOINT_PART,
           journalLimitBytes: journalBytes,
-          journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / CHECKPOINT_PART),
+          journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / SEGMENTS_LEAST),
           firmware: VERSION.slice(0, 8),
           nowMs: Date.now,
           random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),

@@ -6,7 +6,7 @@ import { directoryBytesFor } from "../storage/cas/pack-format.ts";
 import type { ServedTarget } from "./served-target.ts";
 
 /** The part of the journal's limit from which on it is a warning. */
-const JOURNAL_WARNING_PART = 1 / 2;
+const JOURNAL_WARNING_PART = 0.8;
 
 /** `targets` are those of the server, of which some serve volumes and snapshots of the archive. */
 export function archiveStatus(

@@ -11,7 +11,7 @@
 const SNAPSHOTS_SHOWN = 6;
 /** Snapshots may read as a thousand times what there is: their bar ends in nothing where it leaves the picture. */
 const WIDEST = 2.5;
-const JOURNAL_WARNING_PART = 0.5;
+const JOURNAL_WARNING_PART = 0.8;
 
 let cardCount = 0;
 

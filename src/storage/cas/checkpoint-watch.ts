@@ -7,12 +7,11 @@ import type { Journal } from "./journal.ts";
 const CHECK_MS = 100;
 /** How many of these times are let pass after one that failed: the next one hashes everything once more. */
 const RETRY_TICKS = 50;
-/** How often it is looked how fast the journal grows. */
-const GROWTH_TICKS = 10;
-/** Clients who write less than this part of the checkpoint's size in that time do not mind a checkpoint. */
-const QUIET_PART = 16;
+/** Clients who write less than this part of the checkpoint's size in each of so many of these times mind no checkpoint. */
+const QUIET_PART = 160;
+const QUIET_TICKS = 10;
 /** The part of its size at which a journal is checkpointed then, so that a snapshot finds little to do. */
-const QUIET_CHECKPOINT_PART = 8;
+const QUIET_CHECKPOINT_PART = 16;
 
 export interface CheckpointWatchOptions {
   readonly journal: Pick<Journal, "sizeBytes">;
@@ -25,15 +24,12 @@ export interface CheckpointWatchOptions {
 /** Begins a checkpoint whenever one is due, until the function that it returns is called. */
 export function watchJournal({ journal, job, checkpointBytes, report }: CheckpointWatchOptions): () => void {
   let ticksToWait = 0;
-  let ticks = 0;
+  let quietTicks = 0;
   let lastBytes = journal.sizeBytes;
-  let isQuiet = false;
   return eventLoop.every(CHECK_MS, () => {
-    if (++ticks % GROWTH_TICKS === 0) {
-      isQuiet = journal.sizeBytes - lastBytes < checkpointBytes / QUIET_PART;
-      lastBytes = journal.sizeBytes;
-    }
-    const dueBytes = isQuiet ? checkpointBytes / QUIET_CHECKPOINT_PART : checkpointBytes;
+    quietTicks = journal.sizeBytes - lastBytes < checkpointBytes / QUIET_PART ? quietTicks + 1 : 0;
+    lastBytes = journal.sizeBytes;
+    const dueBytes = quietTicks < QUIET_TICKS ? checkpointBytes : checkpointBytes / QUIET_CHECKPOINT_PART;
     if (--ticksToWait > 0 || job.isBusy || journal.sizeBytes < dueBytes) return;
     job.runUnhurried().catch((error: Error) => {
       ticksToWait = RETRY_TICKS;

@@ -47,7 +47,7 @@ export interface Checkpoints {
  * works, by how much of the journal is taken. The journal is what absorbs a burst: only when it fills up do clients pay
  * for what becomes of their writes.
  */
-const restAt = (fill: number): number => (fill < 0.25 ? 8 : fill < 0.5 ? 3 : fill < 0.75 ? 1 : 0);
+const restAt = (fill: number): number => (fill < 0.5 ? 8 : fill < 0.75 ? 3 : fill < 0.9 ? 1 : 0);
 
 /** Throws where the newest root of a volume lacks what could not be stored. */
 export function assertWhole({ name, volume: { keptBlocks } }: KeptVolume): void {

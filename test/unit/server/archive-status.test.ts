@@ -79,10 +79,10 @@ test("a checkpoint that failed is a warning with the reason, until one succeeds"
   expect(archiveWarnings({ ...archive, checkpoint: { ...archive.checkpoint, failure: "" } })).toEqual([]);
 });
 
-test("a journal of more than half its limit is a warning, and one of half is none", () => {
+test("a journal of more than four fifths of its limit is a warning, and one that awaits its checkpoint is none", () => {
   const of = (part: number) => archiveWarnings(someArchive({ journalBytes: part * 2 ** 31 }));
-  expect(of(0.5)).toEqual([]);
-  expect(of(0.625)).toEqual([expect.stringContaining("the journal is 63 % full (1.25 GiB of 2 GiB)")]);
+  expect(of(0.75)).toEqual([]);
+  expect(of(0.875)).toEqual([expect.stringContaining("the journal is 88 % full (1.75 GiB of 2 GiB)")]);
 });
 
 test("damage that was found is a warning until it is found good", () => {

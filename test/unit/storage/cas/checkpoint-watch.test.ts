@@ -52,17 +52,17 @@ test("a journal that grows fast is checkpointed when it has the size for it", ()
   expect(runs).toBe(1);
 });
 
-test("a journal that grew little for a second is checkpointed at an eighth of that", () => {
-  pass(9, 0);
-  journal.sizeBytes = CHECKPOINT_BYTES / 8;
-  pass(10, 0);
+test("a journal that grew little for a second is checkpointed at a sixteenth of that", () => {
+  pass(5, 0);
+  journal.sizeBytes = CHECKPOINT_BYTES / 16;
+  pass(10, CHECKPOINT_BYTES / 1000);
   expect(runs).toBe(0);
   pass(1, CHECKPOINT_BYTES / 1000);
   expect(runs).toBe(1);
 });
 
 test("a small journal stays as it is, however long nobody writes", () => {
-  journal.sizeBytes = CHECKPOINT_BYTES / 8 - 1;
+  journal.sizeBytes = CHECKPOINT_BYTES / 16 - 1;
   pass(100, 0);
   expect(runs).toBe(0);
 });
