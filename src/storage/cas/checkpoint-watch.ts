@@ -8,7 +8,7 @@ const CHECK_MS = 100;
 /** How many of these times are let pass after one that failed: the next one hashes everything once more. */
 const RETRY_TICKS = 50;
 /** Clients who write less than this part of the checkpoint's size in each of so many of these times mind no checkpoint. */
-const QUIET_PART = 160;
+const QUIET_PART = 640;
 const QUIET_TICKS = 10;
 /** The part of its size at which a journal is checkpointed then, so that a snapshot finds little to do. */
 const QUIET_CHECKPOINT_PART = 16;
