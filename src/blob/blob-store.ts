@@ -52,6 +52,12 @@ export interface BlobStore {
   /** For log and status: kind and place, without secrets. */
   readonly description: string;
 
+  /**
+   * Whether `createRef` creates one of several that try at once, on other hosts too. Where it does not (Backblaze B2),
+   * it looks first and then writes: one that comes at the same time may write over it, and both are told `created`.
+   */
+  readonly atomicRefs: boolean;
+
   /** Stores a blob under 64 lower-case hexadecimal digits. Fails with `full`, `denied` or `unavailable`. */
   put(name: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
 

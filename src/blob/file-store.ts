@@ -139,6 +139,7 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
 
   return {
     description: `file store ${root}`,
+    atomicRefs: true,
 
     async put(name, bytes, signal) {
       assertBlobName(name);

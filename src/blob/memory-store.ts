@@ -32,6 +32,7 @@ export function createMemoryStore(contents: MemoryStoreContents = emptyContents(
 
   return {
     description: DESCRIPTION,
+    atomicRefs: true,
     async put(name, bytes, signal) {
       assertBlobName(name);
       signal?.throwIfAborted();
