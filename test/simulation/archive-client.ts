@@ -158,7 +158,7 @@ export class ArchiveClient {
     const { sector, count } = isWhole ? { sector: 0, count: setting.sectorCount } : this.#range(setting);
     const model = this.model(setting);
     const change = model.call(sector, count, 0);
-    const discarding = call((completion) => world.volume(setting).discard(sector, count, completion));
+    const discarding = call((completion) => world.volume(setting).writeZeroes(sector, count, false, false, completion));
     this.#track(
       "a discard",
       discarding.then((status) => {
