@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFileStore } from "../../src/blob/file-store.ts";
 import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
+import { openObjectStore } from "../../src/blob/objects/object-store.ts";
+import { memoryObjects } from "../support/memory-objects.ts";
 import { describeBlobStore } from "./blob-store.ts";
 
 describeBlobStore({
@@ -29,6 +31,22 @@ for (const openMost of [256, 2]) {
         store: await openFileStore(path, { create: true, openMost }),
         reopen: () => openFileStore(path, { create: false, openMost }),
         [Symbol.asyncDispose]: async () => rmSync(directory, { recursive: true, force: true }),
+      };
+    },
+  });
+}
+
+for (const creation of ["once", "refused"] as const) {
+  describeBlobStore({
+    name: `a blob store of objects in memory, created conditionally: ${creation}`,
+    open: async () => {
+      const service = memoryObjects();
+      service.behaviour = { creation, refuses: [] };
+      const open = (create: boolean) => openObjectStore({ service, prefix: "a/", create, probesCreation: true });
+      return {
+        store: await open(true),
+        reopen: () => open(false),
+        [Symbol.asyncDispose]: async () => {},
       };
     },
   });

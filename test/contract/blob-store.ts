@@ -214,8 +214,10 @@ export function describeBlobStore({ name, open }: BlobStoreImplementation): void
         const outcomes = await Promise.all(
           Array.from({ length: 8 }, (_, writer) => store.createRef(ref, bytesOf(`writer ${writer}`))),
         );
-        expect(outcomes.filter((outcome) => outcome === "created").length).toBe(1);
-        expect(text(await store.readRef(ref))).toBe(`writer ${outcomes.indexOf("created")}`);
+        const created = outcomes.flatMap((outcome, writer) => (outcome === "created" ? [`writer ${writer}`] : []));
+        // Where it cannot be one, it is at least one of those that were told so.
+        if (store.atomicRefs) expect(created.length).toBe(1);
+        expect(created).toContain(text(await store.readRef(ref)));
       }
     });
 
