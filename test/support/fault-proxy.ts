@@ -14,6 +14,8 @@ export type Fault =
   | { readonly kind: "cut request"; readonly afterBytes: number }
   /** The client gets the head of the answer and this much of its body, then the connection ends. */
   | { readonly kind: "cut answer"; readonly afterBytes: number }
+  /** One bit of the body of the request is another, at this place. */
+  | { readonly kind: "wrong request byte"; readonly atByte: number }
   /** The request is taken, the store is not told of it, and nothing is ever answered. */
   | { readonly kind: "stall request" }
   /** The client gets the head of the answer and this much of its body, then nothing more. */
@@ -146,7 +148,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   /** Sends the answer of the store, with the fault in it. */
   const deliver = (client: Socket, method: string, received: Message, fault: Fault | undefined): void => {
     const answer = { head: withHeaders(received.head, { Connection: "close" }), body: received.body };
-    if (fault === undefined) return void client.end(encode(answer));
+    if (fault === undefined || fault.kind === "wrong request byte") return void client.end(encode(answer));
     const plain = unchunked(answer);
     const { head, body } = plain;
     count(fault);
@@ -193,6 +195,13 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     const mostBytes = fault?.kind === "cut request" ? fault.afterBytes : Number.POSITIVE_INFINITY;
     let bodyBytes = 0;
     const forward = (bytes: Buffer): void => {
+      if (fault?.kind === "wrong request byte") {
+        const at = fault.atByte - bodyBytes;
+        if (at >= 0 && at < bytes.length) {
+          bytes[at]! ^= 1;
+          count(fault);
+        }
+      }
       const kept = bytes.subarray(0, mostBytes - bodyBytes);
       bodyBytes += bytes.length;
       if (bodyBytes < mostBytes) {

@@ -11,16 +11,19 @@ describe("a fault proxy", () => {
   /** What the store was asked, with the body's length; a request that was cut is not among it. */
   let asked: string[];
   let hosts: (string | null)[];
+  let bodies: string[];
   beforeEach(async () => {
     asked = [];
     hosts = [];
+    bodies = [];
     store = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
       async fetch(request) {
         const { pathname, search } = new URL(request.url);
-        const { length } = await request.text();
-        asked.push(`${request.method} ${pathname}${search} ${length}`);
+        const body = await request.text();
+        asked.push(`${request.method} ${pathname}${search} ${body.length}`);
+        bodies.push(body);
         hosts.push(request.headers.get("host"));
         if (pathname === "/stream") {
           // Without a length: in chunks.
@@ -145,6 +148,13 @@ describe("a fault proxy", () => {
     once({ kind: "wrong byte", atByte: 3 });
     expect(await (await fetch(`${proxy.endpoint}/stream`)).text()).toBe(BODY.replace("3", "2"));
     expectDone("wrong byte");
+  });
+
+  test("changes one bit of a request's body", async () => {
+    once({ kind: "wrong request byte", atByte: 3 });
+    await put();
+    expect(bodies).toEqual([BODY.replace("3", "2")]);
+    expectDone("wrong request byte");
   });
 
   test("shortens an answer's body so that HTTP does not tell", async () => {

@@ -18,18 +18,24 @@ const unescapeXml = (text: string): string =>
     return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16));
   });
 
-/** The objects on a page, and where the next one begins. Undefined where the text is no whole listing. */
+/**
+ * The objects on a page, and where the next one begins. Undefined where the text is no whole listing: a blob that is
+ * left out because its element was damaged on the way would be taken for lost.
+ */
 export function parseBlobListing(xml: string): ObjectPage | undefined {
-  if (!/<EnumerationResults[\s>]/.test(xml) || !/<\/EnumerationResults>\s*$/.test(xml)) return undefined;
+  const whole = /<EnumerationResults[\s>].*<Blobs(?: *\/>|>(.*)<\/Blobs>)(.*)<\/EnumerationResults>\s*$/s.exec(xml);
+  if (whole === null) return undefined;
   const objects: ObjectInfo[] = [];
-  for (const [, blob] of xml.matchAll(/<Blob>(.*?)<\/Blob>/gs)) {
-    const name = /<Name( Encoded="true")?>([^<]+)<\/Name>/.exec(blob!);
-    const sizeBytes = /<Content-Length>([0-9]+)<\/Content-Length>/.exec(blob!)?.[1];
-    if (name === null || sizeBytes === undefined) return undefined;
+  let isWhole = true;
+  const rest = (whole[1] ?? "").replace(/<Blob>(.*?)<\/Blob>/gs, (_, blob: string) => {
+    const name = /<Name( Encoded="true")?>([^<]+)<\/Name>/.exec(blob);
+    const sizeBytes = /<Content-Length>([0-9]+)<\/Content-Length>/.exec(blob)?.[1];
+    if (name === null || sizeBytes === undefined || blob.includes("<Blob>")) isWhole = false;
     // Names with characters that XML has not are percent-encoded. None of ours is.
-    if (name[1] === undefined) objects.push({ key: unescapeXml(name[2]!), sizeBytes: Number(sizeBytes) });
-  }
-  const next = /<NextMarker>([^<]+)<\/NextMarker>/.exec(xml)?.[1];
-  if (next === undefined && !/<NextMarker *\/>|<NextMarker><\/NextMarker>/.test(xml)) return undefined;
-  return { objects, next: next === undefined ? undefined : unescapeXml(next) };
+    else if (name[1] === undefined) objects.push({ key: unescapeXml(name[2]!), sizeBytes: Number(sizeBytes) });
+    return "";
+  });
+  const marker = /^\s*<NextMarker(?: *\/>|>([^<]*)<\/NextMarker>)\s*$/.exec(whole[2]!);
+  if (!isWhole || rest.trim() !== "" || marker === null) return undefined;
+  return { objects, next: marker[1] === undefined || marker[1] === "" ? undefined : unescapeXml(marker[1]) };
 }
