@@ -63,6 +63,8 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Packs that are filled or stored at a time, each in memory of its own: enough for a local store unless given. */
+  readonly packsAtOnce?: number;
   /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
   readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
