@@ -1,8 +1,21 @@
 import { join } from "node:path";
 import { parseListenAddress } from "../base/listen-address.ts";
-import { BLOB_STORE_TYPES, type BlobStoreConfig, type CacheConfig, type S3StoreConfig } from "./config.ts";
-import { asOneOf, asParsed, asTable, asText, choice, fail, inside, quote, requireKey, type Table } from "./reader.ts";
-import { asByteCount, asEndpoint, asName, asPath, asSecret } from "./values.ts";
+import { BLOB_STORE_TYPES, type BlobStoreConfig, type RemoteConfig, type S3StoreConfig } from "./config.ts";
+import {
+  asOneOf,
+  asParsed,
+  asTable,
+  asText,
+  choice,
+  fail,
+  failType,
+  inside,
+  quote,
+  requireKey,
+  type Reader,
+  type Table,
+} from "./reader.ts";
+import { asBoundedSize, asByteCount, asEndpoint, asName, asPath, asSecret } from "./values.ts";
 
 const CACHE_DEFAULT_BYTES = 8 * 2 ** 30;
 
@@ -11,6 +24,21 @@ const asHostPart = asParsed("a name in quotes", (text) => {
   if (!/^[a-z0-9_-]+$/i.test(text)) throw new RangeError("is not such a name; write letters, digits and hyphens");
   return text;
 });
+
+/** Memory is bounded by it: each upload holds a pack of 16 MiB. */
+const TRANSFERS_MOST = 64;
+const TRANSFERS_DEFAULT = 4;
+
+const asTransferCount: Reader<number> = (value, place) => {
+  const wanted = `how many uploads may be under way at once, an integer from 1 to ${TRANSFERS_MOST}`;
+  if (typeof value !== "bigint") return failType(place, value, wanted);
+  return value >= 1 && value <= TRANSFERS_MOST
+    ? Number(value)
+    : fail(place, `${value} is out of range; write ${wanted}`);
+};
+
+/** Bytes a second: below 64 KiB a pack would be on its way for longer than stores and networks bear. */
+const asRate = asBoundedSize("64KiB", "1TiB");
 
 export const blobStoreKeys = {
   type: asOneOf(BLOB_STORE_TYPES),
@@ -32,6 +60,9 @@ export const blobStoreKeys = {
   token: asSecret,
   cache_path: asPath,
   cache_size: asByteCount,
+  transfers: asTransferCount,
+  upload_limit: asRate,
+  download_limit: asRate,
 };
 
 type Keys = typeof blobStoreKeys;
@@ -39,7 +70,7 @@ type StoreTable = Table<Keys>;
 
 export const asBlobStoreTable = asTable(blobStoreKeys);
 
-const CACHE_KEYS = ["cache_path", "cache_size"] as const;
+const REMOTE_KEYS = ["cache_path", "cache_size", "transfers", "upload_limit", "download_limit"] as const;
 const S3_KEYS = [
   "bucket",
   "prefix",
@@ -47,15 +78,15 @@ const S3_KEYS = [
   "endpoint",
   "access_key_id",
   "secret_access_key",
-  ...CACHE_KEYS,
+  ...REMOTE_KEYS,
 ] as const;
 
 const KEYS_OF_TYPE: Record<BlobStoreConfig["type"], readonly (keyof Keys)[]> = {
   file: ["path"],
   s3: S3_KEYS,
   b2: S3_KEYS,
-  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", ...CACHE_KEYS],
-  cas: ["endpoint", "address", "token", ...CACHE_KEYS],
+  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", ...REMOTE_KEYS],
+  cas: ["endpoint", "address", "token", ...REMOTE_KEYS],
 };
 
 const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void => {
@@ -66,9 +97,16 @@ const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void
   }
 };
 
-const readCache = ({ values }: StoreTable, stateDir: string): CacheConfig => ({
-  path: values.cache_path ?? join(stateDir, "cache"),
-  sizeBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
+const readRemote = ({ values }: StoreTable, stateDir: string): RemoteConfig => ({
+  cache: {
+    path: values.cache_path ?? join(stateDir, "cache"),
+    sizeBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
+  },
+  transfers: {
+    atOnce: values.transfers ?? TRANSFERS_DEFAULT,
+    uploadBytesPerSecond: values.upload_limit,
+    downloadBytesPerSecond: values.download_limit,
+  },
 });
 
 const readS3 = (table: StoreTable, type: "s3" | "b2", stateDir: string): S3StoreConfig | undefined => {
@@ -94,7 +132,7 @@ const readS3 = (table: StoreTable, type: "s3" | "b2", stateDir: string): S3Store
       (type === "b2" ? `https://s3.${region}.backblazeb2.com` : `https://s3.${region}.amazonaws.com`),
     credentials:
       accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
-    cache: readCache(table, stateDir),
+    ...readRemote(table, stateDir),
   };
 };
 
@@ -114,7 +152,7 @@ const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undef
     endpoint: values.endpoint ?? `https://${account}.blob.core.windows.net`,
     accountKey: values.account_key,
     sas: values.sas,
-    cache: readCache(table, stateDir),
+    ...readRemote(table, stateDir),
   };
 };
 
@@ -127,7 +165,7 @@ const readCasStore = (table: StoreTable, stateDir: string): BlobStoreConfig | un
   }
   const endpoint = values.endpoint ?? values.address;
   if (endpoint === undefined) return undefined;
-  return { type: "cas", endpoint, token: values.token, cache: readCache(table, stateDir) };
+  return { type: "cas", endpoint, token: values.token, ...readRemote(table, stateDir) };
 };
 
 /** [target.cas.blob_store]; `stateDir` is where the cache is unless the table says otherwise. */

@@ -5,6 +5,7 @@ import type { BlobStoreConfig, S3StoreConfig } from "../../../src/config/config.
 import { Secret } from "../../../src/config/secret.ts";
 
 const cache = { path: "/cache", sizeBytes: 1 };
+const transfers = { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined };
 const s3: S3StoreConfig = {
   type: "s3",
   bucket: "b",
@@ -13,6 +14,7 @@ const s3: S3StoreConfig = {
   endpoint: "https://s3.us-west-004.backblazeb2.com",
   credentials: { accessKeyId: "id", secretAccessKey: new Secret("hunter2") },
   cache,
+  transfers,
 };
 
 test("a directory is one store however its path is written", () => {
@@ -44,13 +46,14 @@ test("every other place is another store", () => {
       accountKey: undefined,
       sas: undefined,
       cache,
+      transfers,
     },
-    { type: "cas", endpoint: s3.endpoint, token: undefined, cache },
+    { type: "cas", endpoint: s3.endpoint, token: undefined, cache, transfers },
   ];
   expect(new Set(stores.map(blobStoreKey)).size).toBe(stores.length);
 });
 
 test("a key has no secret in it", () => {
-  const keyed = blobStoreKey({ type: "cas", endpoint: "http://a:1", token: new Secret("hunter2"), cache });
+  const keyed = blobStoreKey({ type: "cas", endpoint: "http://a:1", token: new Secret("hunter2"), cache, transfers });
   expect(blobStoreKey(s3) + keyed).not.toContain("hunter2");
 });

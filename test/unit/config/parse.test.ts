@@ -185,6 +185,7 @@ test("an S3 store has Amazon's endpoint, credentials of the environment and a ca
     endpoint: "https://s3.us-east-1.amazonaws.com",
     credentials: undefined,
     cache: { path: "/var/lib/voe/cache", sizeBytes: 8 * 2 ** 30 },
+    transfers: { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined },
   });
 });
 
@@ -197,13 +198,17 @@ endpoint = "http://127.0.0.1:7480/"
 access_key_id = "id"
 secret_access_key = "s3cr3t"
 cache_path = "/cache"
-cache_size = "1000KiB"`);
+cache_size = "1000KiB"
+transfers = 8
+upload_limit = "10MiB"
+download_limit = 100000`);
   expect(store).toMatchObject({
     prefix: "p/",
     region: "eu-central-1",
     endpoint: "http://127.0.0.1:7480",
     credentials: { accessKeyId: "id" },
     cache: { path: "/cache", sizeBytes: 1_024_000 },
+    transfers: { atOnce: 8, uploadBytesPerSecond: 10 * 2 ** 20, downloadBytesPerSecond: 100_000 },
   });
   const { credentials } = store as { credentials: { secretAccessKey: Secret } };
   expect(credentials.secretAccessKey).toBeInstanceOf(Secret);

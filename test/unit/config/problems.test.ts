@@ -334,6 +334,12 @@ test.each([
   ['type = "s3"\nbucket = "b"\nendpoint = "https://a:b@c"', "endpoint: has a user or a password in it"],
   ['type = "s3"\nbucket = "b"\nendpoint = "https://a/?b"', 'endpoint: has a part after "?" or "#"'],
   ['type = "s3"\nbucket = "b"\ncache_size = "0GiB"', "cache_size: is nothing"],
+  ['type = "s3"\nbucket = "b"\ntransfers = 0', "transfers: 0 is out of range; write how many uploads may be under way"],
+  ['type = "s3"\nbucket = "b"\ntransfers = "4"', "transfers: is a string; write how many uploads"],
+  [
+    'type = "s3"\nbucket = "b"\nupload_limit = 1000',
+    'upload_limit: 1000 bytes is out of range; write a size from "64KiB"',
+  ],
   [
     'type = "s3"\nbucket = "b"\npath = "/p"',
     'voe.toml:9: target.cas.blob_store.path: has no meaning with type = "s3"; remove it, or set type = "file"',
