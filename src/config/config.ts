@@ -127,9 +127,13 @@ export interface TransferConfig {
 
 /** What all stores that are far away have. */
 export interface RemoteConfig {
+  /** PEM file of the authorities that sign the server's certificate; undefined: the usual ones. */
+  readonly ca: string | undefined;
   readonly cache: CacheConfig;
   readonly transfers: TransferConfig;
 }
+
+export const S3_STYLES = ["auto", "path", "virtual-host"] as const;
 
 /** Amazon S3, whatever speaks its protocol, and Backblaze B2, which does so without conditional writes. */
 export interface S3StoreConfig extends RemoteConfig {
@@ -140,8 +144,18 @@ export interface S3StoreConfig extends RemoteConfig {
   readonly region: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: they come from the environment. */
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
+  /** Where the bucket's name goes: auto is the host's name at Amazon and Backblaze, and the path elsewhere. */
+  readonly style: (typeof S3_STYLES)[number];
+  /** At most one of the two is there; neither: they come from the environment. */
+  readonly credentials: S3CredentialsConfig | undefined;
+  readonly credentialsFile: { readonly path: string; readonly profile: string } | undefined;
+}
+
+export interface S3CredentialsConfig {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: Secret;
+  /** Of temporary credentials. */
+  readonly sessionToken: Secret | undefined;
 }
 
 interface AzureStoreConfig extends RemoteConfig {
