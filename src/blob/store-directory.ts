@@ -6,11 +6,8 @@ import { dirname, join } from "node:path";
 import { BlobStoreError } from "./blob-store.ts";
 import { failureOf, fileError } from "./file-error.ts";
 import { codeOf, type DirectoryEntry, type FileSystem } from "./file-system.ts";
+import { checkMarker, MARKER, MARKER_MOST_BYTES, markerBytes } from "./store-marker.ts";
 
-const MARKER = "voe-store.json";
-const MARKER_MOST_BYTES = 4096;
-const FORMAT = "voe blob store";
-const FORMAT_VERSION = 1;
 const LOCK = "lock";
 /** Names of refs are paths below it. */
 export const REFS = "refs";
@@ -99,31 +96,6 @@ async function listOrMissing(path: string, files: FileSystem): Promise<Directory
   }
 }
 
-/** The object that the bytes are, or undefined. */
-function parseJson(bytes: Uint8Array): Record<string, unknown> | undefined {
-  try {
-    return (
-      (JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Record<string, unknown> | null) ?? {}
-    );
-  } catch {
-    return undefined;
-  }
-}
-
-function checkMarker(path: string, bytes: Uint8Array): void {
-  const marker = parseJson(bytes);
-  if (marker?.["format"] !== FORMAT) {
-    throw new BlobStoreError("corrupt", `${join(path, MARKER)} is not that of a blob store: restore it from a copy`);
-  }
-  if (marker["version"] !== FORMAT_VERSION) {
-    throw new BlobStoreError(
-      "corrupt",
-      `the blob store ${path} has format ${String(marker["version"])}, and this voe knows ${FORMAT_VERSION}: use the voe ` +
-        `that wrote it, or a newer one`,
-    );
-  }
-}
-
 function lock(path: string, files: FileSystem): () => void {
   const unlock = files.lock(join(path, LOCK));
   if (unlock !== undefined) return unlock;
@@ -138,9 +110,8 @@ async function initialise(path: string, files: FileSystem): Promise<void> {
   await files.makeDirectory(join(path, REFS));
   await prepareTemporary(path, files);
   await files.syncDirectory(path);
-  const marker = `${JSON.stringify({ format: FORMAT, version: FORMAT_VERSION })}\n`;
   const written = join(path, TEMPORARY, MARKER);
-  await files.createFile(written, new TextEncoder().encode(marker));
+  await files.createFile(written, markerBytes());
   await files.rename(written, join(path, MARKER));
   await files.syncDirectory(path);
 }

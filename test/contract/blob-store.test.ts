@@ -2,14 +2,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { openFileStore } from "../../src/blob/file-store.ts";
 import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
-import { openCacheDirectory } from "../../src/blob/wrap/cache-directory.ts";
-import { withCache } from "../../src/blob/wrap/cached-store.ts";
-import { withCounters } from "../../src/blob/wrap/counted.ts";
-import { withLimit } from "../../src/blob/wrap/limit.ts";
-import { RETRY_DEFAULTS, withRetry } from "../../src/blob/wrap/retry.ts";
+import { openObjectStore } from "../../src/blob/objects/object-store.ts";
+import { memoryObjects } from "../support/memory-objects.ts";
 import { describeBlobStore } from "./blob-store.ts";
 
 describeBlobStore({
@@ -40,33 +36,17 @@ for (const openMost of [256, 2]) {
   });
 }
 
-// With a small cache, so that packs go and are fetched again all the time.
-for (const limitBytes of [2 ** 30, 2 ** 20]) {
+for (const creation of ["once", "refused"] as const) {
   describeBlobStore({
-    name: `a store far away behind all wrappers, with ${limitBytes / 2 ** 20} MiB of cache`,
+    name: `a blob store of objects in memory, created conditionally: ${creation}`,
     open: async () => {
-      const directory = mkdtempSync(join(tmpdir(), "voe-cache-"));
-      const contents = emptyContents();
-      const open = async (): Promise<BlobStore> => {
-        const { store } = withCounters(createMemoryStore(contents), Date.now);
-        const limited = withLimit(withRetry(store, RETRY_DEFAULTS), {
-          transfers: 4,
-          uploadBytesPerSecond: undefined,
-          downloadBytesPerSecond: undefined,
-        });
-        const cache = {
-          directory: (await openCacheDirectory(directory))!,
-          limitBytes,
-          background: limited.background,
-          aheadMost: 4,
-          report: () => {},
-        };
-        return withCache(limited.store, cache).store;
-      };
+      const service = memoryObjects();
+      service.behaviour = { creation, refuses: [] };
+      const open = (create: boolean) => openObjectStore({ service, prefix: "a/", create, probesCreation: true });
       return {
-        store: await open(),
-        reopen: open,
-        [Symbol.asyncDispose]: async () => rmSync(directory, { recursive: true, force: true }),
+        store: await open(true),
+        reopen: () => open(false),
+        [Symbol.asyncDispose]: async () => {},
       };
     },
   });
