@@ -53,7 +53,7 @@ test("every other place is another store", () => {
       cache,
       transfers,
     },
-    { type: "cas", endpoint: s3.endpoint, token: undefined, ca, ca, cache, transfers },
+    { type: "cas", endpoint: s3.endpoint, token: undefined, ca, cache, transfers },
   ];
   expect(new Set(stores.map(blobStoreKey)).size).toBe(stores.length);
 });
@@ -63,7 +63,6 @@ test("a key has no secret in it", () => {
     type: "cas",
     endpoint: "http://a:1",
     token: new Secret("hunter2"),
-    ca,
     ca,
     cache,
     transfers,
