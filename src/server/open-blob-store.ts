@@ -10,6 +10,7 @@ import { withLimit, type TransferStatistics } from "../blob/wrap/limit.ts";
 import { RETRY_DEFAULTS, withRetry, type RetryOptions } from "../blob/wrap/retry.ts";
 import { blobStoreKey } from "../config/blob-store-key.ts";
 import type { BlobStoreConfig, RemoteConfig } from "../config/config.ts";
+import { openRemoteStore } from "./open-remote-store.ts";
 
 /** How long a store that is not away is given for the end. */
 const HURRY_MS = 10_000;
@@ -45,11 +46,7 @@ export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobSt
     const blobs = await openFileStore(config.path, { create: options.create });
     return { blobs, packsAtOnce: undefined, remote: () => undefined, hurry: () => () => {} };
   }
-  return withWrappers(await openRemote(config), config, blobStoreKey(config), options.report);
-}
-
-async function openRemote(config: Exclude<BlobStoreConfig, { type: "file" }>): Promise<BlobStore> {
-  throw new Error(`blob_store.type = "${config.type}": this version keeps archives in directories (type = "file")`);
+  return withWrappers(await openRemoteStore(config, options), config, blobStoreKey(config), options.report);
 }
 
 /**
@@ -58,7 +55,7 @@ async function openRemote(config: Exclude<BlobStoreConfig, { type: "file" }>): P
  */
 export async function withWrappers(
   store: BlobStore,
-  { cache, transfers }: RemoteConfig,
+  { cache, transfers }: Pick<RemoteConfig, "cache" | "transfers">,
   key: string,
   report: (key: string, message: string) => void,
   retry: RetryOptions = RETRY_DEFAULTS,

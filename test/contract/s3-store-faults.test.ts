@@ -50,7 +50,7 @@ async function placeIn(bucket: string, start: typeof sharedSwift) {
         bucket,
         prefix,
         region: server.region,
-        credentials: server.credentials,
+        credentials: () => server.credentials,
         style: "path",
         create: true,
         conditionalWrites: true,

@@ -22,12 +22,16 @@ export interface S3ServiceOptions {
   readonly bucket: string;
   readonly region: string;
   readonly style: S3Style;
-  readonly credentials: S3Credentials;
+  /** Asked for each request, so that they may be renewed. */
+  readonly credentials: () => S3Credentials;
+  /** Absent: as many as the server likes, 1000 at Amazon. */
+  readonly pageMostObjects?: number | undefined;
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /** What an object is stored with, and read whole with: HTTP does not tell an answer that something on the way cut. */
 const DIGEST_HEADER = "x-amz-meta-sha256";
+const SIGNING_KEYS_MOST = 8;
 const ERROR_MOST_BYTES = 16 * 1024;
 /** 1000 keys of at most 1024 bytes, each of which XML may make six times as long, and what else is said of them. */
 const LIST_MOST_BYTES = 16 * 2 ** 20;
@@ -39,11 +43,9 @@ type S3Request = Pick<HttpRequest, "method" | "url" | "body" | "what"> & {
 
 export function createS3Service(options: S3ServiceOptions): ObjectService {
   const { client, endpoint, bucket, region } = options;
-  const { accessKeyId, secretAccessKey, sessionToken } = options.credentials;
-  const credentials = { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
   const bucketAt = bucketUrl(endpoint, bucket, options.style);
   const place = { host: new URL(bucketAt).host, bucket, region };
-  const signingKeys = new Map<string, ArrayBuffer>();
+  let signingKeys = new Map<string, ArrayBuffer>();
   const urlOf = (key: string): string => objectUrl(bucketAt, key);
 
   /**
@@ -57,8 +59,13 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
   ): Promise<T> => {
     const { method, url, body, what, signal } = request;
     const hash = body === undefined ? EMPTY_SHA256 : (await bodyDigest("sha256", body, signal)).toHex();
+    const { accessKeyId, secretAccessKey, sessionToken } = options.credentials();
+    // There is one for each day and secret: those of the past are not kept for the life of the process.
+    if (signingKeys.size > SIGNING_KEYS_MOST) signingKeys = new Map();
     const signer = new AwsV4Signer({
-      ...credentials,
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
       method,
       url,
       headers: {
@@ -162,6 +169,7 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
         const query = {
           "list-type": "2",
           prefix,
+          ...(options.pageMostObjects === undefined ? {} : { "max-keys": `${options.pageMostObjects}` }),
           ...(token === undefined ? {} : { "continuation-token": token }),
         };
         const url = queryUrl(bucketAt, query);
