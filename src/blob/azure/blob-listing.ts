@@ -3,20 +3,13 @@
  * never nested in others of their kind: patterns find them, without a parser that knows all of XML.
  */
 import type { ObjectInfo } from "../objects/object-service.ts";
+import { decodeEntities } from "../objects/xml-entities.ts";
 
 export interface ObjectPage {
   readonly objects: readonly ObjectInfo[];
   /** What the request for the next page says; undefined: this was the last one. */
   readonly next: string | undefined;
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-const unescapeXml = (text: string): string =>
-  text.replace(/&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi, (whole, hex?: string, decimal?: string, name?: string) => {
-    if (name !== undefined) return ENTITIES[name] ?? whole;
-    return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16));
-  });
 
 /**
  * The objects on a page, and where the next one begins. Undefined where the text is no whole listing: a blob that is
@@ -32,10 +25,10 @@ export function parseBlobListing(xml: string): ObjectPage | undefined {
     const sizeBytes = /<Content-Length>([0-9]+)<\/Content-Length>/.exec(blob)?.[1];
     if (name === null || sizeBytes === undefined || blob.includes("<Blob>")) isWhole = false;
     // Names with characters that XML has not are percent-encoded. None of ours is.
-    else if (name[1] === undefined) objects.push({ key: unescapeXml(name[2]!), sizeBytes: Number(sizeBytes) });
+    else if (name[1] === undefined) objects.push({ key: decodeEntities(name[2]!), sizeBytes: Number(sizeBytes) });
     return "";
   });
   const marker = /^\s*<NextMarker(?: *\/>|>([^<]*)<\/NextMarker>)\s*$/.exec(whole[2]!);
   if (!isWhole || rest.trim() !== "" || marker === null) return undefined;
-  return { objects, next: marker[1] === undefined || marker[1] === "" ? undefined : unescapeXml(marker[1]) };
+  return { objects, next: marker[1] === undefined || marker[1] === "" ? undefined : decodeEntities(marker[1]) };
 }

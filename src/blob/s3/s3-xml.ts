@@ -4,24 +4,13 @@
  * that is not whole, or something else altogether, is told by its root element and its count of keys.
  */
 import type { ObjectInfo } from "../objects/object-service.ts";
+import { decodeEntities } from "../objects/xml-entities.ts";
 
 export interface ListedPage {
   readonly objects: readonly ObjectInfo[];
   /** What asks for the next page; undefined: there is none. */
   readonly next: string | undefined;
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-const decodeEntities = (text: string): string =>
-  text.replace(
-    /&(?:#x([0-9a-f]{1,6})|#([0-9]{1,7})|([a-z]+));/gi,
-    (all, hex?: string, decimal?: string, name?: string) => {
-      if (name !== undefined) return ENTITIES[name] ?? all;
-      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
-      return code <= 0x10ffff ? String.fromCodePoint(code) : all;
-    },
-  );
 
 /** The text of the first element of this name, or undefined. */
 export function textOf(xml: string, name: string): string | undefined {
@@ -45,7 +34,9 @@ export function parseList(xml: string): ListedPage | undefined {
   }
   const count = textOf(xml, "KeyCount");
   if (count !== undefined && Number(count) !== objects.length) return undefined;
-  if (textOf(xml, "IsTruncated") !== "true") return { objects, next: undefined };
+  const isTruncated = textOf(xml, "IsTruncated");
+  if (isTruncated === "false") return { objects, next: undefined };
+  if (isTruncated !== "true") return undefined;
   const next = textOf(xml, "NextContinuationToken");
   return next === undefined || next === "" ? undefined : { objects, next };
 }
