@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseListenAddress } from "../base/listen-address.ts";
-import { BLOB_STORE_TYPES, type BlobStoreConfig, type RemoteConfig, type S3StoreConfig } from "./config.ts";
+import { BLOB_STORE_TYPES, S3_STYLES, type BlobStoreConfig, type RemoteConfig } from "./config.ts";
 import {
   asOneOf,
   asParsed,
@@ -15,6 +15,7 @@ import {
   type Reader,
   type Table,
 } from "./reader.ts";
+import { readS3Store } from "./s3-store.ts";
 import { asBoundedSize, asByteCount, asEndpoint, asName, asPath, asSecret } from "./values.ts";
 
 const CACHE_DEFAULT_BYTES = 8 * 2 ** 30;
@@ -24,6 +25,21 @@ const asHostPart = asParsed("a name in quotes", (text) => {
   if (!/^[a-z0-9_-]+$/i.test(text)) throw new RangeError("is not such a name; write letters, digits and hyphens");
   return text;
 });
+
+const asBucket: Reader<string> = (value, place) => {
+  const name = asName(value, place);
+  if (name === undefined || !name.includes("/")) return name;
+  return fail(place, `${quote(name)} has a slash; write the bucket's name alone, and what follows it as prefix`);
+};
+
+/** What comes before every key. URLs have no parts "." and "..", and lose them. */
+const asPrefix: Reader<string> = (value, place) => {
+  const prefix = asText(value, place);
+  if (prefix === undefined || prefix === "") return prefix;
+  const parts = prefix.split("/");
+  const bad = parts.some((part, index) => part === "." || part === ".." || (part === "" && index < parts.length - 1));
+  return bad ? fail(place, `${quote(prefix)} has an empty part, "." or ".."; write for example "host1/"`) : prefix;
+};
 
 /** Memory is bounded by it: each upload holds a pack of 16 MiB. */
 const TRANSFERS_MOST = 64;
@@ -43,12 +59,17 @@ const asRate = asBoundedSize("64KiB", "1TiB");
 export const blobStoreKeys = {
   type: asOneOf(BLOB_STORE_TYPES),
   path: asPath,
-  bucket: asName,
-  prefix: asText,
+  bucket: asBucket,
+  prefix: asPrefix,
   region: asHostPart,
   endpoint: asEndpoint,
   access_key_id: asName,
   secret_access_key: asSecret,
+  session_token: asSecret,
+  credentials_file: asPath,
+  profile: asName,
+  style: asOneOf(S3_STYLES),
+  ca: asPath,
   account: asHostPart,
   container: asName,
   account_key: asSecret,
@@ -66,18 +87,22 @@ export const blobStoreKeys = {
 };
 
 type Keys = typeof blobStoreKeys;
-type StoreTable = Table<Keys>;
+export type StoreTable = Table<Keys>;
 
 export const asBlobStoreTable = asTable(blobStoreKeys);
 
-const REMOTE_KEYS = ["cache_path", "cache_size", "transfers", "upload_limit", "download_limit"] as const;
+const REMOTE_KEYS = ["ca", "cache_path", "cache_size", "transfers", "upload_limit", "download_limit"] as const;
 const S3_KEYS = [
   "bucket",
   "prefix",
   "region",
   "endpoint",
+  "style",
   "access_key_id",
   "secret_access_key",
+  "session_token",
+  "credentials_file",
+  "profile",
   ...REMOTE_KEYS,
 ] as const;
 
@@ -85,7 +110,7 @@ const KEYS_OF_TYPE: Record<BlobStoreConfig["type"], readonly (keyof Keys)[]> = {
   file: ["path"],
   s3: S3_KEYS,
   b2: S3_KEYS,
-  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", ...REMOTE_KEYS],
+  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", "credentials_file", ...REMOTE_KEYS],
   cas: ["endpoint", "address", "token", ...REMOTE_KEYS],
 };
 
@@ -98,6 +123,7 @@ const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void
 };
 
 const readRemote = ({ values }: StoreTable, stateDir: string): RemoteConfig => ({
+  ca: values.ca,
   cache: {
     path: values.cache_path ?? join(stateDir, "cache"),
     sizeBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
@@ -109,40 +135,12 @@ const readRemote = ({ values }: StoreTable, stateDir: string): RemoteConfig => (
   },
 });
 
-const readS3 = (table: StoreTable, type: "s3" | "b2", stateDir: string): S3StoreConfig | undefined => {
-  const { values, place } = table;
-  const bucket = requireKey(table, "bucket", "write the name of the bucket");
-  if (type === "b2") requireKey(table, "region", 'write the region of the bucket, for example "us-west-004"');
-  for (const [one, other] of [
-    ["access_key_id", "secret_access_key"],
-    ["secret_access_key", "access_key_id"],
-  ] as const) {
-    if (!table.has(one) || table.has(other)) continue;
-    fail(inside(place, one), `is there without ${other}; write both, or neither to take them from the environment`);
-  }
-  const { region = "us-east-1", access_key_id: accessKeyId, secret_access_key: secretAccessKey } = values;
-  if (bucket === undefined) return undefined;
-  return {
-    type,
-    bucket,
-    prefix: values.prefix ?? "",
-    region,
-    endpoint:
-      values.endpoint ??
-      (type === "b2" ? `https://s3.${region}.backblazeb2.com` : `https://s3.${region}.amazonaws.com`),
-    credentials:
-      accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
-    ...readRemote(table, stateDir),
-  };
-};
-
 const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undefined => {
   const { values, place } = table;
   const account = requireKey(table, "account", "write the name of the storage account");
   const container = requireKey(table, "container", "write the name of the container");
-  if (table.has("account_key") && table.has("sas")) {
-    fail(inside(place, "sas"), "is there beside account_key; keep one of the two");
-  }
+  const [kept, ...others] = (["account_key", "sas", "credentials_file"] as const).filter((key) => table.has(key));
+  for (const key of others) fail(inside(place, key), `is there beside ${kept}; keep one of the two`);
   if (account === undefined || container === undefined) return undefined;
   return {
     type: "azure",
@@ -152,6 +150,7 @@ const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undef
     endpoint: values.endpoint ?? `https://${account}.blob.core.windows.net`,
     accountKey: values.account_key,
     sas: values.sas,
+    credentialsFile: values.credentials_file,
     ...readRemote(table, stateDir),
   };
 };
@@ -178,5 +177,7 @@ export const readBlobStore = (table: StoreTable, stateDir: string): BlobStoreCon
     return path === undefined ? undefined : { type, path };
   }
   if (type === "azure") return readAzure(table, stateDir);
-  return type === "cas" ? readCasStore(table, stateDir) : readS3(table, type, stateDir);
+  if (type === "cas") return readCasStore(table, stateDir);
+  const store = readS3Store(table, type);
+  return store === undefined ? undefined : { ...store, ...readRemote(table, stateDir) };
 };

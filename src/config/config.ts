@@ -127,9 +127,13 @@ export interface TransferConfig {
 
 /** What all stores that are far away have. */
 export interface RemoteConfig {
+  /** PEM file of the authorities that sign the server's certificate; undefined: the usual ones. */
+  readonly ca: string | undefined;
   readonly cache: CacheConfig;
   readonly transfers: TransferConfig;
 }
+
+export const S3_STYLES = ["auto", "path", "virtual-host"] as const;
 
 /** Amazon S3, whatever speaks its protocol, and Backblaze B2, which does so without conditional writes. */
 export interface S3StoreConfig extends RemoteConfig {
@@ -140,11 +144,21 @@ export interface S3StoreConfig extends RemoteConfig {
   readonly region: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: they come from the environment. */
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
+  /** Where the bucket's name goes: auto is the host's name at Amazon and Backblaze, and the path elsewhere. */
+  readonly style: (typeof S3_STYLES)[number];
+  /** At most one of the two is there; neither: they come from the environment. */
+  readonly credentials: S3CredentialsConfig | undefined;
+  readonly credentialsFile: { readonly path: string; readonly profile: string } | undefined;
 }
 
-interface AzureStoreConfig extends RemoteConfig {
+export interface S3CredentialsConfig {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: Secret;
+  /** Of temporary credentials. */
+  readonly sessionToken: Secret | undefined;
+}
+
+export interface AzureStoreConfig extends RemoteConfig {
   readonly type: "azure";
   readonly account: string;
   readonly container: string;
@@ -152,9 +166,11 @@ interface AzureStoreConfig extends RemoteConfig {
   readonly prefix: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** At most one of the two is there; neither: it comes from the environment. */
+  /** At most one of the three is there; none: the credential comes from the environment. */
   readonly accountKey: Secret | undefined;
   readonly sas: Secret | undefined;
+  /** A path. */
+  readonly credentialsFile: string | undefined;
 }
 
 /** The network store that `voe cas-server` is. */

@@ -48,7 +48,7 @@ export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobSt
     const blobs = await openFileStore(config.path, { create: options.create });
     return { blobs, packsAtOnce: undefined, isAway: () => false, remote: () => undefined, hurry: () => () => {} };
   }
-  return withWrappers(await openRemoteStore(config, options.create), config, blobStoreKey(config), options.report);
+  return withWrappers(await openRemoteStore(config, options), config, blobStoreKey(config), options.report);
 }
 
 /**
@@ -57,7 +57,7 @@ export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobSt
  */
 export async function withWrappers(
   store: BlobStore,
-  { cache, transfers }: RemoteConfig,
+  { cache, transfers }: Pick<RemoteConfig, "cache" | "transfers">,
   key: string,
   report: (key: string, message: string) => void,
   retry: RetryOptions = RETRY_DEFAULTS,

@@ -56,8 +56,8 @@ const ADVICE: Readonly<Record<string, Advice>> = {
   NoAuthenticationInformation: checkCredential,
   KeyBasedAuthenticationNotPermitted: ({ account }) =>
     `the account ${account} does not permit shared keys: allow them there, or use a SAS that a user or role has signed`,
-  AuthorizationFailure: ({ account }) =>
-    `check the network rules (firewall) of the account ${account}, and what the credential permits`,
+  AuthorizationFailure: (place) =>
+    `${checkCredential(place)}; and the network rules (firewall) of the account ${place.account}`,
   AuthorizationPermissionMismatch: () => SAS_NEEDS,
   AuthorizationResourceTypeMismatch: () => SAS_NEEDS,
   AuthorizationServiceMismatch: () => SAS_NEEDS,
@@ -77,6 +77,17 @@ const ADVICE: Readonly<Record<string, Advice>> = {
   SnapshotsPresent: () => "it has snapshots of Azure's own: delete those first",
 };
 
+/** For codes without advice of their own. */
+const ADVICE_FOR: Readonly<Record<BlobFailure, string>> = {
+  missing: "it was deleted, or never stored there",
+  truncated: "it is damaged, restore it from a copy",
+  denied: "check account, container, prefix and endpoint, and what the credential permits",
+  unavailable: "it may work when it is tried again; look at the health of the account if it stays so",
+  corrupt: "restore it from a copy",
+  full: "look at the limits of the account",
+};
+const STRANGE = "check that endpoint is that of Azure Blob Storage, and what is on the way there";
+
 const codeOf = ({ headers }: HttpAnswer, body: string): string =>
   headers.get("x-ms-error-code") ?? /<Code>([A-Za-z0-9]+)<\/Code>/.exec(body)?.[1] ?? "";
 
@@ -87,6 +98,16 @@ function clockAdvice(headers: Headers): string {
   if (!(Math.abs(skewMs) > SKEW_TOLD_MS)) return "";
   const direction = skewMs > 0 ? "ahead of" : "behind";
   return `set the clock of this host, which is ${Math.round(Math.abs(skewMs) / MS_PER_MINUTE)} minutes ${direction} the store's`;
+}
+
+/**
+ * What answers without one of Azure's codes is something else on the way (a gateway, a portal that wants a login): its
+ * 404 says nothing of a blob, and its 200 not that anything was done.
+ */
+function failureWithoutCode(status: number): BlobFailure {
+  if (status < 400) return "unavailable";
+  const failure = failureOfStatus(status);
+  return failure === "missing" || failure === "truncated" ? "denied" : failure;
 }
 
 /** The code of a refusal (`BlobAlreadyExists`, or empty) and the store's error for it. */
@@ -104,13 +125,13 @@ export async function readRefusal(answer: HttpAnswer, what: string, place: Azure
   const body = await answer.text(BODY_MOST_BYTES);
   const code = codeOf(answer, body);
   const message = /<Message>([^<\r\n]*)/.exec(body)?.[1]?.trim();
-  // What Azure itself calls missing is in the table: any other 404 comes from something else, and says nothing of a blob.
-  const failure = FAILURES[code] ?? (status === 404 ? "denied" : failureOfStatus(status));
-  const clock = code === "AuthenticationFailed" ? clockAdvice(headers) : "";
-  const advice = clock === "" ? ADVICE[code]?.(place) : clock;
+  const failure = FAILURES[code] ?? failureWithoutCode(status);
+  const clock = status === 403 ? clockAdvice(headers) : "";
+  const known = code === "" ? STRANGE : (ADVICE[code]?.(place) ?? ADVICE_FOR[failure]);
+  const advice = clock === "" ? known : clock;
   const said = [status, code].filter((word) => word !== "").join(" ") + (message === undefined ? "" : `, ${message}`);
   return {
     code,
-    error: new BlobStoreError(failure, `${what} (${said})${advice === undefined ? "" : `: ${advice}`}`),
+    error: new BlobStoreError(failure, `${what} (${said}): ${advice}`),
   };
 }

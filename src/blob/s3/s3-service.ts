@@ -22,10 +22,16 @@ export interface S3ServiceOptions {
   readonly bucket: string;
   readonly region: string;
   readonly style: S3Style;
-  readonly credentials: S3Credentials;
+  /** Asked for each request, so that they may be renewed. */
+  readonly credentials: () => S3Credentials;
+  /** Absent: as many as the server likes, 1000 at Amazon. */
+  readonly pageMostObjects?: number | undefined;
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/** What an object is stored with, and read whole with: HTTP does not tell an answer that something on the way cut. */
+const DIGEST_HEADER = "x-amz-meta-sha256";
+const SIGNING_KEYS_MOST = 8;
 const ERROR_MOST_BYTES = 16 * 1024;
 /** 1000 keys of at most 1024 bytes, each of which XML may make six times as long, and what else is said of them. */
 const LIST_MOST_BYTES = 16 * 2 ** 20;
@@ -37,11 +43,9 @@ type S3Request = Pick<HttpRequest, "method" | "url" | "body" | "what"> & {
 
 export function createS3Service(options: S3ServiceOptions): ObjectService {
   const { client, endpoint, bucket, region } = options;
-  const { accessKeyId, secretAccessKey, sessionToken } = options.credentials;
-  const credentials = { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
   const bucketAt = bucketUrl(endpoint, bucket, options.style);
   const place = { host: new URL(bucketAt).host, bucket, region };
-  const signingKeys = new Map<string, ArrayBuffer>();
+  let signingKeys = new Map<string, ArrayBuffer>();
   const urlOf = (key: string): string => objectUrl(bucketAt, key);
 
   /**
@@ -55,11 +59,20 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
   ): Promise<T> => {
     const { method, url, body, what, signal } = request;
     const hash = body === undefined ? EMPTY_SHA256 : (await bodyDigest("sha256", body, signal)).toHex();
+    const { accessKeyId, secretAccessKey, sessionToken } = options.credentials();
+    // There is one for each day and secret: those of the past are not kept for the life of the process.
+    if (signingKeys.size > SIGNING_KEYS_MOST) signingKeys = new Map();
     const signer = new AwsV4Signer({
-      ...credentials,
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
       method,
       url,
-      headers: { ...request.headers, "X-Amz-Content-Sha256": hash },
+      headers: {
+        ...request.headers,
+        "X-Amz-Content-Sha256": hash,
+        ...(body === undefined ? {} : { [DIGEST_HEADER]: hash }),
+      },
       service: "s3",
       region,
       cache: signingKeys,
@@ -129,14 +142,24 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
             );
           }
           const received = await answer.into(target, at, lengthBytes);
-          return received >= lengthBytes ? undefined : (range.sizeBytes ?? received);
+          const sizeBytes = range.sizeBytes ?? offsetBytes + received;
+          if (received >= lengthBytes) return undefined;
+          if (sizeBytes < offsetBytes + lengthBytes) return sizeBytes;
+          throw cutAnswer(what, place.host);
         },
       );
       return sizeBytes === "beyond" ? await size(key, what, signal) : sizeBytes;
     },
 
     read: (key, mostBytes, what, signal) =>
-      send({ method: "GET", url: urlOf(key), what, signal }, [200], (answer) => answer.bytes(mostBytes + 1)),
+      send({ method: "GET", url: urlOf(key), what, signal }, [200], async (answer) => {
+        const bytes = await answer.bytes(mostBytes + 1);
+        // Absent where the object was not stored by voe, but copied there.
+        const digest = answer.headers.get(DIGEST_HEADER);
+        if (bytes.length > mostBytes || digest === null) return bytes;
+        if (digest === (await bodyDigest("sha256", bytes, signal)).toHex()) return bytes;
+        throw cutAnswer(what, place.host);
+      }),
 
     size,
 
@@ -146,6 +169,7 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
         const query = {
           "list-type": "2",
           prefix,
+          ...(options.pageMostObjects === undefined ? {} : { "max-keys": `${options.pageMostObjects}` }),
           ...(token === undefined ? {} : { "continuation-token": token }),
         };
         const url = queryUrl(bucketAt, query);
@@ -171,6 +195,13 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
     },
   };
 }
+
+/** The error of an answer whose body is not what was stored, though HTTP took it for whole. */
+const cutAnswer = (what: string, host: string): BlobStoreError =>
+  new BlobStoreError(
+    "unavailable",
+    `${what} (the answer of ${host} was cut or changed on the way): check what is between this host and the store`,
+  );
 
 /** The first byte of a partial answer and the size of the whole object (RFC 9110, section 14.4). */
 function rangeIn(headers: Headers): { firstBytes: number; sizeBytes: number } | undefined {

@@ -79,7 +79,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
 
   /**
    * Does what `attempt` does, in its order, once writes of so many bytes need not be slowed, and again and again while
-   * there is no room in the journal and some can be made.
+   * there is no room in the journal and some can be made. `prepare` comes before it, in the same place of the order.
    */
   const whenRoom = (
     sector: number,
@@ -87,16 +87,21 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     bytes: number,
     attempt: () => StorageStatus,
     end: (status: StorageStatus) => void,
+    prepare?: () => Promise<StorageStatus>,
   ): void => {
     const request: OrderedRequest = {
       sector,
       count,
       writes: true,
       start() {
-        const delayMs = slowdown.delayMs(bytes);
-        if (delayMs > 0) eventLoop.after(delayMs, proceed);
-        else proceed();
+        if (prepare === undefined) begin();
+        else void prepare().then((status) => (status === OK ? begin() : finish(status)));
       },
+    };
+    const begin = (): void => {
+      const delayMs = slowdown.delayMs(bytes);
+      if (delayMs > 0) eventLoop.after(delayMs, proceed);
+      else proceed();
     };
     const proceed = (): void => {
       const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
@@ -186,7 +191,31 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       if (closing === undefined) policy.commit(completion);
       else tell(completion, MEDIUM_ERROR);
     },
-    discard(sector, count, completion) {
+    writePart(sector, offsetBytes, lengthBytes, source, at, durable, completion) {
+      const refused = refusal(sector, 1, true);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      const part = source.bytes.slice(at, at + lengthBytes);
+      const whole = allocateMemory(SECTOR_BYTES);
+      whenRoom(
+        sector,
+        1,
+        SECTOR_BYTES,
+        () => {
+          whole.bytes.set(part, offsetBytes);
+          return volume.append(sector, 1, whole, 0);
+        },
+        (status) => {
+          freeMemory(whole);
+          endWrite(status, durable, completion);
+        },
+        () => volume.read(sector, 1, whole, 0),
+      );
+    },
+    hasFastZeroes: true,
+    writeZeroes(sector, count, _allocate, durable, completion) {
       const refused = refusal(sector, count, true);
       if (refused !== OK) {
         tell(completion, refused);
@@ -197,8 +226,12 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
         count,
         0,
         () => volume.appendDiscard(sector, count),
-        (status) => endWrite(status, false, completion),
+        (status) => endWrite(status, durable, completion),
       );
+    },
+    async extents(sector, count, most) {
+      if (refusal(sector, count, false) !== OK) throw new Error("the volume is closed, or ends before these sectors");
+      return volume.extents(sector, count, most);
     },
     onResize: (listener) => void resizeListeners.push(listener),
     resized() {

@@ -76,3 +76,21 @@ export async function makeContainer(): Promise<AzureContainer> {
   );
   return container;
 }
+
+/**
+ * A shared access signature for a container (a service SAS), with these permissions and of this age: "Create a service
+ * SAS" of Azure's REST reference, version 2020-12-06 and later.
+ */
+export function containerSas({ container }: AzureContainer, permissions: string, expiry: Date): string {
+  const parameters = {
+    sp: permissions,
+    se: `${expiry.toISOString().slice(0, 19)}Z`,
+    spr: "https,http",
+    sv: "2021-12-02",
+    sr: "c",
+  };
+  const { sp, se, spr, sv, sr } = parameters;
+  const signed = [sp, "", se, `/blob/${ACCOUNT}/${container}`, "", "", spr, sv, sr, "", "", "", "", "", "", ""];
+  const hasher = new Bun.CryptoHasher("sha256", Buffer.from(ACCOUNT_KEY, "base64"));
+  return `?${new URLSearchParams({ ...parameters, sig: hasher.update(signed.join("\n")).digest("base64") }).toString()}`;
+}

@@ -17,6 +17,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const remoteConfig = (): RemoteConfig => ({
+  ca: undefined,
   cache: { path: join(directory, "cache"), sizeBytes: 2 ** 20 },
   transfers: { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined },
 });
