@@ -5,6 +5,7 @@ import { REF_MOST_BYTES, type BlobInfo, type BlobStore } from "../../src/blob/bl
 import { failureOf, getBytes, listAll } from "../support/blob-requests.ts";
 import { makeNamedBlob } from "../support/named-blob.ts";
 import { reasonOf } from "../support/reason-of.ts";
+import { titleUnless } from "../support/requirements.ts";
 
 export interface BlobStoreUnderTest extends AsyncDisposable {
   readonly store: BlobStore;
@@ -16,6 +17,8 @@ export interface BlobStoreImplementation {
   readonly name: string;
   /** Whether the store refuses what is not named by its hash. */
   readonly checksNames?: boolean;
+  /** Why it cannot be tried here. */
+  readonly missing?: string | undefined;
   /** Opens an empty store. */
   readonly open: () => Promise<BlobStoreUnderTest>;
 }
@@ -26,8 +29,8 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytesOf = (value: string): Uint8Array => new TextEncoder().encode(value);
 const aborted = (): AbortSignal => AbortSignal.abort(new Error("no longer wanted"));
 
-export function describeBlobStore({ name, checksNames = false, open }: BlobStoreImplementation): void {
-  describe(name, () => {
+export function describeBlobStore({ name, missing, checksNames = false, open }: BlobStoreImplementation): void {
+  describe.skipIf(missing !== undefined)(titleUnless(missing, name), () => {
     let under: BlobStoreUnderTest;
     let store: BlobStore;
     beforeEach(async () => {

@@ -22,10 +22,14 @@ export interface S3ServiceOptions {
   readonly bucket: string;
   readonly region: string;
   readonly style: S3Style;
-  readonly credentials: S3Credentials;
+  /** Asked for each request, so that they may be renewed. */
+  readonly credentials: () => S3Credentials;
+  /** Absent: as many as the server likes, 1000 at Amazon. */
+  readonly pageMostObjects?: number | undefined;
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const SIGNING_KEYS_MOST = 8;
 const ERROR_MOST_BYTES = 16 * 1024;
 /** 1000 keys of at most 1024 bytes, each of which XML may make six times as long, and what else is said of them. */
 const LIST_MOST_BYTES = 16 * 2 ** 20;
@@ -37,11 +41,9 @@ type S3Request = Pick<HttpRequest, "method" | "url" | "body" | "what"> & {
 
 export function createS3Service(options: S3ServiceOptions): ObjectService {
   const { client, endpoint, bucket, region } = options;
-  const { accessKeyId, secretAccessKey, sessionToken } = options.credentials;
-  const credentials = { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
   const bucketAt = bucketUrl(endpoint, bucket, options.style);
   const place = { host: new URL(bucketAt).host, bucket, region };
-  const signingKeys = new Map<string, ArrayBuffer>();
+  let signingKeys = new Map<string, ArrayBuffer>();
   const urlOf = (key: string): string => objectUrl(bucketAt, key);
 
   /**
@@ -55,8 +57,13 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
   ): Promise<T> => {
     const { method, url, body, what, signal } = request;
     const hash = body === undefined ? EMPTY_SHA256 : (await bodyDigest("sha256", body, signal)).toHex();
+    const { accessKeyId, secretAccessKey, sessionToken } = options.credentials();
+    // There is one for each day and secret: those of the past are not kept for the life of the process.
+    if (signingKeys.size > SIGNING_KEYS_MOST) signingKeys = new Map();
     const signer = new AwsV4Signer({
-      ...credentials,
+      accessKeyId,
+      secretAccessKey,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
       method,
       url,
       headers: { ...request.headers, "X-Amz-Content-Sha256": hash },
@@ -146,6 +153,7 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
         const query = {
           "list-type": "2",
           prefix,
+          ...(options.pageMostObjects === undefined ? {} : { "max-keys": `${options.pageMostObjects}` }),
           ...(token === undefined ? {} : { "continuation-token": token }),
         };
         const url = queryUrl(bucketAt, query);

@@ -12,13 +12,16 @@ export interface S3StoreOptions {
   readonly prefix: string;
   readonly region: string;
   readonly style: S3Style;
-  readonly credentials: S3Credentials;
+  /** Asked for each request, so that they may be renewed. */
+  readonly credentials: () => S3Credentials;
   /** PEM certificates of the authorities that are trusted, in place of the usual ones. */
   readonly ca?: string | undefined;
   /** Whether the store may be created where the prefix has nothing yet. */
   readonly create: boolean;
   /** False: the store is known to have no conditional writes, as Backblaze B2. True: that is tried out. */
   readonly conditionalWrites: boolean;
+  /** For tests: fewer objects on a page of a list. */
+  readonly pageMostObjects?: number | undefined;
   /** See HttpClientOptions. */
   readonly stallTimeoutMs?: number | undefined;
 }

@@ -7,6 +7,7 @@ import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
+import type { BlockStorage } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { watchJournal } from "./checkpoint-watch.ts";
 import { assertWhole, checkpoints } from "./checkpoints.ts";
@@ -18,7 +19,7 @@ import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
-import { rootStorage, type RootStorage } from "./root-storage.ts";
+import { rootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
 import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
@@ -63,6 +64,8 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Packs that are filled or stored at a time, each in memory of its own: enough for a local store unless given. */
+  readonly packsAtOnce?: number;
   /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
   readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
@@ -101,7 +104,7 @@ export interface Archive {
    */
   restore(volume: string, id: string): Promise<{ restored: Snapshot; before: Snapshot }>;
   /** A snapshot as a read-only disk; without `id` the present, as it is at a checkpoint that is made for it. */
-  openRoot(volume: string, id?: string): Promise<RootStorage>;
+  openRoot(volume: string, id?: string): Promise<BlockStorage>;
   /** Makes a new volume with the content of a snapshot, in a time that does not depend on its size. */
   clone(volume: string, id: string, name: string): Promise<void>;
   /** What changed from one snapshot to the other, in ascending order. */
@@ -143,7 +146,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
-  const roots = new Set<RootStorage>();
+  const roots = new Set<BlockStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 

@@ -74,18 +74,28 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     tell(completion, status);
   };
 
-  /** Does what `attempt` does, in its order, again and again while there is no room in the journal and some can be made. */
+  /**
+   * Does what `attempt` does, in its order, again and again while there is no room in the journal and some can be made.
+   * `prepare` comes before it, in the same place of the order.
+   */
   const whenRoom = (
     sector: number,
     count: number,
     attempt: () => StorageStatus,
     end: (status: StorageStatus) => void,
+    prepare?: () => Promise<StorageStatus>,
   ): void => {
     const request: OrderedRequest = {
       sector,
       count,
       writes: true,
       start() {
+        if (prepare !== undefined) {
+          const prepared = prepare();
+          prepare = undefined;
+          void prepared.then((status) => (status === OK ? request.start() : finish(status)));
+          return;
+        }
         const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
         if (needsRoom(status)) {
           makeRoom(status === NO_SPACE).then(
@@ -179,7 +189,30 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       if (closing === undefined) policy.commit(completion);
       else tell(completion, MEDIUM_ERROR);
     },
-    discard(sector, count, completion) {
+    writePart(sector, offsetBytes, lengthBytes, source, at, durable, completion) {
+      const refused = refusal(sector, 1, true);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      const part = source.bytes.slice(at, at + lengthBytes);
+      const whole = allocateMemory(SECTOR_BYTES);
+      whenRoom(
+        sector,
+        1,
+        () => {
+          whole.bytes.set(part, offsetBytes);
+          return volume.append(sector, 1, whole, 0);
+        },
+        (status) => {
+          freeMemory(whole);
+          endWrite(status, durable, completion);
+        },
+        () => volume.read(sector, 1, whole, 0),
+      );
+    },
+    hasFastZeroes: true,
+    writeZeroes(sector, count, _allocate, durable, completion) {
       const refused = refusal(sector, count, true);
       if (refused !== OK) {
         tell(completion, refused);
@@ -189,8 +222,12 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
         sector,
         count,
         () => volume.appendDiscard(sector, count),
-        (status) => endWrite(status, false, completion),
+        (status) => endWrite(status, durable, completion),
       );
+    },
+    async extents(sector, count, most) {
+      if (refusal(sector, count, false) !== OK) throw new Error("the volume is closed, or ends before these sectors");
+      return volume.extents(sector, count, most);
     },
     onResize: (listener) => void resizeListeners.push(listener),
     resized() {

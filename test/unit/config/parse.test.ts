@@ -183,8 +183,12 @@ test("an S3 store has Amazon's endpoint, credentials of the environment and a ca
     prefix: "",
     region: "us-east-1",
     endpoint: "https://s3.us-east-1.amazonaws.com",
+    style: "auto",
     credentials: undefined,
+    credentialsFile: undefined,
+    ca: undefined,
     cache: { path: "/var/lib/voe/cache", sizeBytes: 8 * 2 ** 30 },
+    transfers: { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined },
   });
 });
 
@@ -196,18 +200,45 @@ region = "eu-central-1"
 endpoint = "http://127.0.0.1:7480/"
 access_key_id = "id"
 secret_access_key = "s3cr3t"
+session_token = "t0ken"
+style = "virtual-host"
+ca = "/etc/ca.pem"
 cache_path = "/cache"
-cache_size = "1000KiB"`);
+cache_size = "1000KiB"
+transfers = 8
+upload_limit = "10MiB"
+download_limit = 100000`);
   expect(store).toMatchObject({
     prefix: "p/",
     region: "eu-central-1",
     endpoint: "http://127.0.0.1:7480",
+    style: "virtual-host",
     credentials: { accessKeyId: "id" },
+    ca: "/etc/ca.pem",
     cache: { path: "/cache", sizeBytes: 1_024_000 },
+    transfers: { atOnce: 8, uploadBytesPerSecond: 10 * 2 ** 20, downloadBytesPerSecond: 100_000 },
   });
-  const { credentials } = store as { credentials: { secretAccessKey: Secret } };
+  const { credentials } = store as { credentials: { secretAccessKey: Secret; sessionToken: Secret } };
   expect(credentials.secretAccessKey).toBeInstanceOf(Secret);
   expect(credentials.secretAccessKey.reveal()).toBe("s3cr3t");
+  expect(credentials.sessionToken).toBeInstanceOf(Secret);
+  expect(credentials.sessionToken.reveal()).toBe("t0ken");
+});
+
+test("an S3 store's credentials may be in a file, in its default profile unless another one is named", () => {
+  expect(storeOf('type = "s3"\nbucket = "b"\ncredentials_file = "/etc/keys"')).toMatchObject({
+    credentials: undefined,
+    credentialsFile: { path: "/etc/keys", profile: "default" },
+  });
+  expect(storeOf('type = "b2"\nregion = "r"\nbucket = "b"\ncredentials_file = "k"\nprofile = "voe"')).toMatchObject({
+    credentialsFile: { path: "k", profile: "voe" },
+  });
+});
+
+test("Amazon's endpoint in China has another name", () => {
+  expect(storeOf('type = "s3"\nbucket = "b"\nregion = "cn-north-1"')).toMatchObject({
+    endpoint: "https://s3.cn-north-1.amazonaws.com.cn",
+  });
 });
 
 test("a B2 store has the endpoint of its region", () => {
