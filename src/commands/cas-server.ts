@@ -1,5 +1,4 @@
 /** `voe cas-server`: blobs and refs of other hosts, over HTTP. */
-import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
@@ -7,6 +6,7 @@ import { notifyReady, notifyStopping, notifyWatchdog, watchdogIntervalMs } from 
 import { isLoopback, parseListenAddress, type ListenAddress } from "../base/listen-address.ts";
 import { log } from "../base/log.ts";
 import { openCasServer } from "../server/cas/cas-server.ts";
+import { exposureOf, readNamedFile } from "../server/secret-file.ts";
 import { UsageError } from "./usage-error.ts";
 
 const BIND_DEFAULT = "127.0.0.1:3000";
@@ -122,9 +122,8 @@ function tokenFrom(path: string | undefined, fromEnvironment: string | undefined
   const token = (path === undefined ? fromEnvironment : readText("--token-file", path))?.trim();
   const source = path ?? TOKEN_VARIABLE;
   if (token === undefined || (path === undefined && token === "")) return undefined;
-  if (path !== undefined && (statSync(path).mode & 0o077) !== 0) {
-    log.warn(`${path} holds a secret and can be read by other users: chmod 600 ${path}`);
-  }
+  const exposure = path === undefined ? undefined : exposureOf(path);
+  if (exposure !== undefined) log.warn(exposure);
   if (token.length < TOKEN_LEAST_LENGTH || !/^[\x21-\x7e]+$/.test(token)) {
     throw new UsageError(
       `the token of ${source} is no good: write at least ${TOKEN_LEAST_LENGTH} characters without spaces, for example ` +
@@ -136,8 +135,8 @@ function tokenFrom(path: string | undefined, fromEnvironment: string | undefined
 
 function readText(option: string, path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readNamedFile(option, path);
   } catch (error) {
-    throw new UsageError(`${option} ${path} cannot be read: ${(error as Error).message}`, { cause: error });
+    throw new UsageError((error as Error).message, { cause: error });
   }
 }

@@ -1,10 +1,11 @@
 /** Stores that are far away, as the configuration names them. */
 import { openAzureStore, type AzureStoreOptions } from "../blob/azure/azure-store.ts";
 import type { BlobStore } from "../blob/blob-store.ts";
+import { openCasStore } from "../blob/cas/cas-store.ts";
 import { openS3Store } from "../blob/s3/s3-store.ts";
 import type { BlobStoreConfig } from "../config/config.ts";
 import { s3Credentials } from "./s3-credentials.ts";
-import { readNamedFile } from "./secret-file.ts";
+import { exposureOf, readNamedFile } from "./secret-file.ts";
 
 export type RemoteStoreConfig = Exclude<BlobStoreConfig, { type: "file" }>;
 
@@ -35,8 +36,8 @@ export async function openRemoteStore(
       const credential = azureCredential(config);
       return openAzureStore({ ...config, ca, create, credential: () => credential });
     }
-    default:
-      throw new Error(`blob_store.type = "${config.type}" is not served by this version: take "file", "s3" or "azure"`);
+    case "cas":
+      return openCasStore({ endpoint: config.endpoint, ca, token: casToken(config, report) });
   }
 }
 
@@ -62,4 +63,14 @@ function azureCredential(config: RemoteStoreConfig & { type: "azure" }): ReturnT
     'blob_store.type = "azure" has no credentials: set account_key or sas, or AZURE_STORAGE_KEY or ' +
       "AZURE_STORAGE_SAS_TOKEN in the environment of voe",
   );
+}
+
+function casToken(
+  { token, tokenFile }: RemoteStoreConfig & { type: "cas" },
+  report: RemoteStoreOptions["report"],
+): string | undefined {
+  if (tokenFile === undefined) return token?.reveal() ?? process.env["VOE_CAS_TOKEN"];
+  const exposure = exposureOf(tokenFile);
+  if (exposure !== undefined) report("token_file", exposure);
+  return readNamedFile("token_file", tokenFile).trim();
 }
