@@ -36,7 +36,7 @@ export async function openRemoteStore(
       const credential = azureCredential(config);
       return openAzureStore({ ...config, ca, create, credential: () => credential });
     }
-    case "cas":
+    default:
       return openCasStore({ endpoint: config.endpoint, ca, token: casToken(config, report) });
   }
 }
