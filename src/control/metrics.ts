@@ -3,6 +3,7 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). Clients are only counted: a series for each MAC
  * address would let anyone on the wire, who can make up addresses, grow the monitoring without bound.
  */
+import { family, one, type Labels, type Sample } from "../base/prometheus-text.ts";
 import type {
   ArchiveStatus,
   InterfaceStatus,
@@ -11,29 +12,6 @@ import type {
   TargetStatus,
   VolumeStatus,
 } from "./status.ts";
-
-export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
-
-const escapeHelp = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
-const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '\\"');
-
-function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-}
-
-function family(name: string, help: string, samples: readonly Sample[]): string {
-  if (samples.length === 0) return "";
-  // The format's convention: a name that ends in _total is a counter.
-  const type = name.endsWith("_total") ? "counter" : "gauge";
-  const lines = samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
-  return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-const one = (value: number, labels: Labels = {}): readonly Sample[] => [[labels, value]];
 
 const INTERFACE_METRICS: readonly [name: string, help: string, value: (link: InterfaceStatus) => number][] = [
   ["voe_interface_up", "1 while the interface has a link.", (link) => Number(link.up)],
