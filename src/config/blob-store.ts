@@ -79,6 +79,7 @@ export const blobStoreKeys = {
     return `http://${text}`;
   }),
   token: asSecret,
+  token_file: asPath,
   cache_path: asPath,
   cache_size: asByteCount,
   transfers: asTransferCount,
@@ -111,7 +112,7 @@ const KEYS_OF_TYPE: Record<BlobStoreConfig["type"], readonly (keyof Keys)[]> = {
   s3: S3_KEYS,
   b2: S3_KEYS,
   azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", "credentials_file", ...REMOTE_KEYS],
-  cas: ["endpoint", "address", "token", ...REMOTE_KEYS],
+  cas: ["endpoint", "address", "token", "token_file", ...REMOTE_KEYS],
 };
 
 const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void => {
@@ -164,7 +165,10 @@ const readCasStore = (table: StoreTable, stateDir: string): BlobStoreConfig | un
   }
   const endpoint = values.endpoint ?? values.address;
   if (endpoint === undefined) return undefined;
-  return { type: "cas", endpoint, token: values.token, ...readRemote(table, stateDir) };
+  if (table.has("token") && table.has("token_file")) {
+    fail(inside(place, "token_file"), "is there beside token; keep one of the two");
+  }
+  return { type: "cas", endpoint, token: values.token, tokenFile: values.token_file, ...readRemote(table, stateDir) };
 };
 
 /** [target.cas.blob_store]; `stateDir` is where the cache is unless the table says otherwise. */

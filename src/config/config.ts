@@ -178,6 +178,7 @@ interface CasStoreConfig extends RemoteConfig {
   readonly type: "cas";
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: it comes from the environment, or the server asks for none. */
+  /** At most one of the two is there; neither: it comes from the environment, or the server asks for none. */
   readonly token: Secret | undefined;
+  readonly tokenFile: string | undefined;
 }

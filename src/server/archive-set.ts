@@ -85,6 +85,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           compresses,
           packBytes: PACK_TARGET_BYTES,
           ...(store.packsAtOnce === undefined ? {} : { packsAtOnce: store.packsAtOnce }),
+          isStoreAway: () => store.isAway(),
           packRunner,
           directoryCacheBytes,
           nodeCacheBytes,

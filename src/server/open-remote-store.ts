@@ -1,11 +1,12 @@
 /** Stores that are far away, as the configuration names them. */
 import { openAzureStore } from "../blob/azure/azure-store.ts";
 import type { BlobStore } from "../blob/blob-store.ts";
+import { openCasStore } from "../blob/cas/cas-store.ts";
 import { openS3Store } from "../blob/s3/s3-store.ts";
 import type { BlobStoreConfig } from "../config/config.ts";
 import { azureCredential } from "./azure-credential.ts";
 import { s3Credentials } from "./s3-credentials.ts";
-import { readNamedFile } from "./secret-file.ts";
+import { exposureOf, readNamedFile } from "./secret-file.ts";
 
 export type RemoteStoreConfig = Exclude<BlobStoreConfig, { type: "file" }>;
 
@@ -35,7 +36,7 @@ export async function openRemoteStore(
     case "azure":
       return openAzureStore({ ...config, ca, create, credential: azureCredential(config, process.env, report) });
     default:
-      throw new Error(`blob_store.type = "${config.type}" is not served by this version: take "file", "s3" or "azure"`);
+      return openCasStore({ endpoint: config.endpoint, ca, token: casToken(config, report) });
   }
 }
 
@@ -47,4 +48,14 @@ function readAuthorities(path: string | undefined): string | undefined {
   throw new Error(
     `ca: ${path} has no certificate in PEM form (-----BEGIN CERTIFICATE-----): convert it, or name another`,
   );
+}
+
+function casToken(
+  { token, tokenFile }: RemoteStoreConfig & { type: "cas" },
+  report: RemoteStoreOptions["report"],
+): string | undefined {
+  if (tokenFile === undefined) return token?.reveal() ?? process.env["VOE_CAS_TOKEN"];
+  const exposure = exposureOf(tokenFile);
+  if (exposure !== undefined) report("token_file", exposure);
+  return readNamedFile("token_file", tokenFile).trim();
 }

@@ -2,6 +2,7 @@
  * Answers to List Blobs. Of the XML only names, sizes and the marker of the next page are needed, in elements that are
  * never nested in others of their kind: patterns find them, without a parser that knows all of XML.
  */
+import { unescapeXml } from "../http/xml-text.ts";
 import type { ObjectInfo } from "../objects/object-service.ts";
 import { decodeEntities } from "../objects/xml-entities.ts";
 

@@ -25,6 +25,8 @@ export interface ObjectStoreOptions {
   readonly create: boolean;
   /** Whether to try if the service creates an object only where there is none; false: it is known not to. */
   readonly probesCreation: boolean;
+  /** Whether the service is known to do that: then it is not tried. */
+  readonly createsOnce?: boolean;
 }
 
 const REFS = "refs/";
@@ -43,7 +45,9 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Blob
   assertPrefix(prefix);
   const place = prefix === "" ? service.description : `${service.description}/${prefix}`;
   await openMarker(options, place);
-  const atomicRefs = options.probesCreation && (await createsOnce(service, `${prefix}${PROBES}`, place));
+  const atomicRefs =
+    options.createsOnce === true ||
+    (options.probesCreation && (await createsOnce(service, `${prefix}${PROBES}`, place)));
   return objectStore(service, prefix, place, atomicRefs);
 }
 

@@ -23,6 +23,7 @@ import { rootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
 import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
+import { storeBacklog } from "./store-backlog.ts";
 import { openStoreIndex } from "./store-index.ts";
 import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
@@ -70,6 +71,8 @@ export interface ArchiveOptions {
   readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
+  /** Whether the blob store is away, as far as is known. */
+  readonly isStoreAway?: () => boolean;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
   readonly packRunner?: PackRunner;
   readonly firmware: string;
@@ -213,6 +216,12 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
 
   const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
   const makeRoom = roomMaker(journal, () => job.run());
+  const backlog = storeBacklog({
+    ...parts,
+    volumes: () => [...kept.values()],
+    isFailing: () => options.isStoreAway?.() === true || job.statistics().failure !== undefined,
+    store: blobs.description,
+  });
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
   const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {
@@ -222,6 +231,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       info: { readOnly, model: "voe archive", serial: entry.volumeId.slice(0, 20), firmware: options.firmware },
       sync,
       makeRoom,
+      slowdown: backlog.slowdown,
     });
     entry.disk = served;
     return {
@@ -323,6 +333,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       journalBytes: journal.sizeBytes,
       journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,
+      backlog: backlog.statistics(),
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
@@ -334,6 +345,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     close() {
       closing ??= (async () => {
         stopWatching();
+        backlog.close();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));

@@ -54,7 +54,7 @@ test("every other place is another store", () => {
       cache,
       transfers,
     },
-    { type: "cas", endpoint: s3.endpoint, token: undefined, ca, cache, transfers },
+    { type: "cas", endpoint: s3.endpoint, token: undefined, tokenFile: undefined, ca, cache, transfers },
   ];
   expect(new Set(stores.map(blobStoreKey)).size).toBe(stores.length);
 });
@@ -64,6 +64,7 @@ test("a key has no secret in it", () => {
     type: "cas",
     endpoint: "http://a:1",
     token: new Secret("hunter2"),
+    tokenFile: undefined,
     ca,
     cache,
     transfers,

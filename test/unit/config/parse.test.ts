@@ -267,6 +267,11 @@ test("a network store is given by endpoint or by address", () => {
   const store = storeOf('type = "cas"\nendpoint = "https://store:3000"\ntoken = "t0ken"');
   expect(store).toMatchObject({ type: "cas", endpoint: "https://store:3000" });
   expect((store as { token: Secret }).token.reveal()).toBe("t0ken");
+  expect(storeOf('type = "cas"\naddress = "[::1]:3000"\ntoken_file = "cas.token"')).toMatchObject({
+    endpoint: "http://[::1]:3000",
+    token: undefined,
+    tokenFile: "cas.token",
+  });
 });
 
 test("a cache is in the state_dir that the file names, wherever that stands", () => {
