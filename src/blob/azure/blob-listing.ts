@@ -4,7 +4,6 @@
  */
 import { unescapeXml } from "../http/xml-text.ts";
 import type { ObjectInfo } from "../objects/object-service.ts";
-import { decodeEntities } from "../objects/xml-entities.ts";
 
 export interface ObjectPage {
   readonly objects: readonly ObjectInfo[];
@@ -26,10 +25,10 @@ export function parseBlobListing(xml: string): ObjectPage | undefined {
     const sizeBytes = /<Content-Length>([0-9]+)<\/Content-Length>/.exec(blob)?.[1];
     if (name === null || sizeBytes === undefined || blob.includes("<Blob>")) isWhole = false;
     // Names with characters that XML has not are percent-encoded. None of ours is.
-    else if (name[1] === undefined) objects.push({ key: decodeEntities(name[2]!), sizeBytes: Number(sizeBytes) });
+    else if (name[1] === undefined) objects.push({ key: unescapeXml(name[2]!), sizeBytes: Number(sizeBytes) });
     return "";
   });
   const marker = /^\s*<NextMarker(?: *\/>|>([^<]*)<\/NextMarker>)\s*$/.exec(whole[2]!);
   if (!isWhole || rest.trim() !== "" || marker === null) return undefined;
-  return { objects, next: marker[1] === undefined || marker[1] === "" ? undefined : decodeEntities(marker[1]) };
+  return { objects, next: marker[1] === undefined || marker[1] === "" ? undefined : unescapeXml(marker[1]) };
 }

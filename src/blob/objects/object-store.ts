@@ -52,7 +52,7 @@ export async function openObjectStore(options: ObjectStoreOptions): Promise<Blob
 }
 
 /** Throws RangeError where a prefix would be another one in a URL, which leaves out "." and "..". */
-function assertPrefix(prefix: string): void {
+export function assertPrefix(prefix: string): void {
   if (prefix.split("/").some((part) => part === "." || part === "..")) {
     throw new RangeError(`the prefix "${prefix}" has "." or ".." between slashes, which no URL can have`);
   }

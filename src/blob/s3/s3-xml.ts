@@ -5,7 +5,6 @@
  */
 import { unescapeXml } from "../http/xml-text.ts";
 import type { ObjectInfo } from "../objects/object-service.ts";
-import { decodeEntities } from "../objects/xml-entities.ts";
 
 export interface ListedPage {
   readonly objects: readonly ObjectInfo[];
