@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bootedStatus, debugExitDevice, makeBootSectors } from "../support/boot-disk.ts";
-import { createNbdBed, missingForPrograms } from "../support/nbd-bed.ts";
+import { createNbdBed, missingForPrograms, nbdsh } from "../support/nbd-bed.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 
@@ -23,7 +23,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "QEMU"), () => {
     const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     expect(output + errors).toContain(marker);
     expect(await child.exited).toBe(bootedStatus);
-    const written = run("nbdsh", "-u", bed.uri("e1.0"), "-c", `print(h.pread(${marker.length}, 1024).decode())`);
+    const written = nbdsh(bed.uri("e1.0"), `print(h.pread(${marker.length}, 1024).decode())`);
     expect(written).toBe(marker);
   }, 60_000);
 });

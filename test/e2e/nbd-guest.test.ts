@@ -6,7 +6,7 @@ import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type GuestRun, guestBuildTimeoutMs, runGuest } from "../support/guest.ts";
-import { missingForPrograms } from "../support/nbd-bed.ts";
+import { missingForPrograms, nbdsh } from "../support/nbd-bed.ts";
 import { missingForGuests, titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 import { writeServerConfig } from "../support/server-config.ts";
@@ -77,8 +77,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "the kernel's NBD cl
             const said = run("timeout", "20", "ip", "netns", "exec", namespace, ...words);
             if (/fail|error/i.test(said)) throw new Error(said);
           },
-          pattern: async () =>
-            void run("nbdsh", "-u", uri("e1.1"), "-c", `assert h.pread(65536, 1048576) == b"\\x5a" * 65536`),
+          pattern: async () => void nbdsh(uri("e1.1"), `assert h.pread(65536, 1048576) == b"\\x5a" * 65536`),
         },
         serverLog: () => server.log(),
         timeoutSeconds: 90,

@@ -94,6 +94,11 @@ export async function createNbdBed(
   };
 }
 
+/** Runs a script of Python with libnbd, where `h` is the handle of `uri` unless that is undefined. */
+export const nbdsh = (uri: string | undefined, script: string): string =>
+  // The module belongs to Debian's Python, which need not come first.
+  run("env", `PATH=/usr/bin:${process.env["PATH"]}`, "nbdsh", ...(uri === undefined ? [] : ["-u", uri]), "-c", script);
+
 /** Runs a program that has to fail, and returns what it said. */
 export function failureOf(...command: string[]): string {
   const { exitCode, stdout, stderr } = Bun.spawnSync(command);
