@@ -13,6 +13,8 @@ const STORE_ID_REF = "store/id";
 const VERSION = 1;
 
 export interface ArchiveState {
+  /** The store's own, 32 hexadecimal digits. */
+  readonly id: string;
   readonly directory: string;
   unlock(): void;
 }
@@ -99,7 +101,7 @@ export async function openArchiveState(
     closeSync(lock);
     throw error;
   }
-  return { directory, unlock: () => closeSync(lock) };
+  return { id, directory, unlock: () => closeSync(lock) };
 }
 
 async function storeId(blobs: BlobStore, known: KnownStore | undefined, newId: () => string): Promise<string> {
