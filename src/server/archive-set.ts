@@ -47,7 +47,8 @@ interface OpenArchive {
 
 type Settings = Pick<ServerConfig, "stateDir" | "cacheBytes" | "journalBytes">;
 
-function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
+/** Opens the blob store of a configuration; `create`: also where there is none yet. */
+export function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
   if (store.type === "file") return openFileStore(store.path, { create });
   throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
 }

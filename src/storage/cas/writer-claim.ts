@@ -45,18 +45,23 @@ export function watchClaim(
   report: (key: string, message: string) => void,
 ): () => void {
   let isChecking = false;
-  return eventLoop.every(everyMs, () => {
+  let isStopped = false;
+  const stop = eventLoop.every(everyMs, () => {
     if (isChecking || claim.failure !== undefined) return;
     isChecking = true;
     claim
       .check()
       .catch((error: Error) => {
         // Its loss is told by whoever listens for that.
-        if (claim.failure !== undefined) return;
+        if (isStopped || claim.failure !== undefined) return;
         report("writer:check", `whether another host has taken the store over cannot be told: ${error.message}`);
       })
       .finally(() => (isChecking = false));
   });
+  return () => {
+    isStopped = true;
+    stop();
+  };
 }
 
 /** 128 random bits in hexadecimal. */
@@ -99,14 +104,8 @@ export async function openWriterClaim(options: WriterClaimOptions): Promise<Writ
 
   const check = async (): Promise<void> => {
     if (failure !== undefined) throw failure;
-    // By its name: a list may be behind in some stores, what has a name is not.
-    const next = await readWriter(blobs, epoch + 1);
-    if (next !== undefined) throw lose(next);
-    if (blobs.atomicRefs) return;
-    // One who came at the same moment may have written over it.
-    const present = await readWriter(blobs, epoch);
-    if (present === undefined) throw new Error(`${writerRefName(epoch)} of ${blobs.description} is gone: restore it`);
-    if (present === "damaged" || present.writerId !== own.writerId) throw lose(present);
+    const later = await laterWriter(blobs, own);
+    if (later !== undefined) throw lose(later);
   };
 
   return {
@@ -126,6 +125,20 @@ export async function openWriterClaim(options: WriterClaimOptions): Promise<Writ
     },
     check,
   };
+}
+
+/** Who has claimed a store after, or over, this claim; undefined: nobody did. Rejects where that cannot be told. */
+export async function laterWriter(
+  blobs: BlobStore,
+  { epoch, writerId }: Pick<OwnClaim, "epoch" | "writerId">,
+): Promise<Writer | "damaged" | undefined> {
+  // By its name: a list may be behind in some stores, what has a name is not.
+  const next = await readWriter(blobs, epoch + 1);
+  if (next !== undefined || blobs.atomicRefs) return next;
+  // One who came at the same moment may have written over it.
+  const present = await readWriter(blobs, epoch);
+  if (present === undefined) throw new Error(`${writerRefName(epoch)} of ${blobs.description} is gone: restore it`);
+  return present === "damaged" || present.writerId !== writerId ? present : undefined;
 }
 
 /** Creates the ref of a claim. Rejects where another has created it. */
