@@ -8,6 +8,8 @@ import { formatSize } from "../base/size.ts";
 import type { BackendConfig, BlobStoreConfig, Config, NbdConfig, TargetConfig } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfig } from "../config/parse.ts";
+import { holdsSecret } from "../config/secret.ts";
+import { exposureOf } from "../server/secret-file.ts";
 
 /** Exit status of bad usage and bad configuration. */
 const EXIT_BAD_CONFIG = 2;
@@ -75,6 +77,8 @@ export const check = defineCommand({
     }
     try {
       const config = loadConfig(args.config);
+      const exposure = holdsSecret(config) ? exposureOf(args.config) : undefined;
+      if (exposure !== undefined) console.error(`warning: ${exposure}`);
       console.log(args.json ? JSON.stringify({ ok: true, file: args.config, config }) : summarize(config, args.config));
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;

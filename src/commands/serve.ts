@@ -10,6 +10,7 @@ import { log, rateLimited, setLogLevel } from "../base/log.ts";
 import type { Config } from "../config/config.ts";
 import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
+import { holdsSecret } from "../config/secret.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { imageRoutes } from "../control/image-routes.ts";
 import { snapshotRoutes } from "../control/snapshot-routes.ts";
@@ -20,6 +21,7 @@ import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { archiveSet } from "../server/archive-set.ts";
 import { openExposedTargets, type ExposedTargets } from "../server/exposed-targets.ts";
 import { openSnapshotSchedule, scheduledVolumes } from "../server/snapshot-schedule.ts";
+import { exposureOf } from "../server/secret-file.ts";
 import { snapshotService } from "../server/snapshot-service.ts";
 import { statusReporter } from "../server/status-report.ts";
 import { openNbdServer, type NbdServer } from "../server/nbd/nbd-server.ts";
@@ -94,6 +96,8 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
       `${oldDisk} is the disk of an older voe and is not served: voe import ${oldDisk} e1.0 brings it into the archive`,
     );
   }
+  const exposure = args.configPath !== undefined && holdsSecret(config) ? exposureOf(args.configPath) : undefined;
+  if (exposure !== undefined) warn(exposure);
 
   const report = rateLimited((message) => log.warn(message));
   const archives = archiveSet(config.server, report);
