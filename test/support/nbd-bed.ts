@@ -25,7 +25,8 @@ export interface NbdTargetSettings {
 
 export interface NbdBed extends AsyncDisposable {
   readonly directory: string;
-  readonly server: ServerProcess;
+  /** Path of the unix socket. */
+  readonly socket: string;
   /** Port of TCP on 127.0.0.1. */
   readonly port: number;
   /** An export on the unix socket. */
@@ -34,8 +35,8 @@ export interface NbdBed extends AsyncDisposable {
   tcpUri(name: string): string;
   /** Runs `voe WORDS... --control` of this server. */
   voe(...words: string[]): string;
-  /** Of a target with a file: its path. */
-  fileOf(slot: number): string;
+  /** Kills the server, and starts it again. Its port is another one then. */
+  restart(): Promise<void>;
 }
 
 function targetLines(target: NbdTargetSettings, slot: number, directory: string): string[] {
@@ -69,9 +70,10 @@ export async function createNbdBed(
   for (const [slot, target] of targets.entries()) lines.push(...targetLines(target, slot, directory));
   const config = join(directory, "voe.toml");
   writeFileSync(config, `${lines.join("\n")}\n`);
+  const start = (): Promise<ServerProcess> => startServer({ arguments: [config], directory });
   let server: ServerProcess;
   try {
-    server = await startServer({ arguments: [config], directory });
+    server = await start();
   } catch (error) {
     rmSync(directory, { recursive: true });
     throw error;
@@ -81,12 +83,15 @@ export async function createNbdBed(
   const port = Number(/:(\d+)$/.exec(listening.address)?.[1]);
   return {
     directory,
-    server,
+    socket,
     port,
     uri: (name) => `nbd+unix:///${name}?socket=${socket}`,
     tcpUri: (name) => `nbd://127.0.0.1:${port}/${name}`,
     voe,
-    fileOf: (slot) => join(directory, `e1.${slot}.img`),
+    async restart() {
+      await server.stop("SIGKILL");
+      server = await start();
+    },
     async [Symbol.asyncDispose]() {
       await server.stop("SIGTERM");
       rmSync(directory, { recursive: true });
