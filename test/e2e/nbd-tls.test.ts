@@ -32,9 +32,9 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "NBD with TLS"), () 
       ],
       () => [
         'tls = "required"',
-        `cert = "${ours.server}/server-cert.pem"`,
-        `key = "${ours.server}/server-key.pem"`,
-        `client_ca = "${ours.server}/ca-cert.pem"`,
+        `cert = "${ours.directory}/server-cert.pem"`,
+        `key = "${ours.directory}/server-key.pem"`,
+        `client_ca = "${ours.directory}/ca-cert.pem"`,
       ],
     );
   });

@@ -1,55 +1,42 @@
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { run } from "./run.ts";
+/** Certificates for TLS, made by the commands of docs/nbd.md, to the letter but for names and addresses. */
+import { mkdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 
-/** Certificates of a throw-away authority, as `tls` directories of QEMU and libnbd have them. */
+/** Certificates of a throw-away authority. */
 export interface TestCertificates {
-  /** ca-cert.pem, server-cert.pem, server-key.pem */
-  readonly server: string;
-  /** The directory of a client of this name: ca-cert.pem, client-cert.pem, client-key.pem. */
+  /** Where ca-cert.pem, server-cert.pem and server-key.pem are. */
+  readonly directory: string;
+  /** The directory of a client of this name, as QEMU and libnbd want it: ca-cert.pem, client-cert.pem, client-key.pem. */
   client(name: string): string;
 }
 
-/** Makes an authority and a server's certificate for 127.0.0.1 with certtool, in a new directory under `directory`. */
-export function makeCertificates(directory: string, authority: string): TestCertificates {
-  const home = join(directory, authority);
-  mkdirSync(home);
-  const path = (name: string): string => join(home, name);
-  const key = (name: string): string => {
-    run("certtool", "--generate-privkey", "--key-type=ecdsa", "--curve=secp256r1", "--outfile", path(name));
-    return path(name);
-  };
-  const template = (name: string, ...lines: string[]): string => {
-    writeFileSync(path(name), `${lines.join("\n")}\nexpiration_days = 2\n`);
-    return path(name);
-  };
-  const caKey = key("ca-key.pem");
-  const caTemplate = template("ca.info", `cn = "${authority}"`, "ca", "cert_signing_key");
+const page = readFileSync(resolve(import.meta.dir, "../../docs/nbd.md"), "utf8");
+
+/** The commands of the page that are marked with this word. */
+function commands(word: string): string {
+  const found = new RegExp(`<!-- test: ${word} -->\\n\`\`\`sh\\n(.*?)\`\`\``, "s").exec(page)?.[1];
+  if (found === undefined) throw new Error(`docs/nbd.md has no commands that are marked "test: ${word}"`);
+  return found;
+}
+
+function run(directory: string, script: string): void {
+  const { exitCode, stderr } = Bun.spawnSync(["sh", "-ec", script], { cwd: directory });
+  if (exitCode !== 0) throw new Error(`${script}: status ${exitCode}: ${stderr.toString().trim()}`);
+}
+
+/** Makes an authority of this name and a server's certificate for 127.0.0.1, in a new directory under `parent`. */
+export function makeCertificates(parent: string, authority: string): TestCertificates {
+  const directory = join(parent, authority);
+  mkdirSync(directory);
   run(
-    "certtool",
-    "--generate-self-signed",
-    "--load-privkey",
-    caKey,
-    "--template",
-    caTemplate,
-    "--outfile",
-    path("ca-cert.pem"),
+    directory,
+    commands("authority").replaceAll("voe.example.com", "localhost").replaceAll("192.0.2.10", "127.0.0.1"),
   );
-  const sign = (to: string, keyPath: string, info: string): void => {
-    const ca = ["--load-ca-certificate", path("ca-cert.pem"), "--load-ca-privkey", caKey];
-    run("certtool", "--generate-certificate", ...ca, "--load-privkey", keyPath, "--template", info, "--outfile", to);
-  };
-  const names = ['cn = "localhost"', 'dns_name = "localhost"', 'ip_address = "127.0.0.1"', "tls_www_server"];
-  sign(path("server-cert.pem"), key("server-key.pem"), template("server.info", ...names));
   return {
-    server: home,
+    directory,
     client(name) {
-      const of = join(home, name);
-      mkdirSync(of);
-      copyFileSync(path("ca-cert.pem"), join(of, "ca-cert.pem"));
-      const info = template(`${name}.info`, `cn = "${name}"`, "tls_www_client");
-      sign(join(of, "client-cert.pem"), key(join(name, "client-key.pem")), info);
-      return of;
+      run(directory, commands("client").replaceAll("alice", name));
+      return join(directory, name);
     },
   };
 }

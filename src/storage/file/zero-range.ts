@@ -1,5 +1,5 @@
 import { existsSync, fstatSync, readFileSync } from "node:fs";
-import { punchHole, writeAt, zeroAllocated, zeroDevice } from "../../../ffi/file.ts";
+import { allocateRange, punchHole, writeAt, zeroAllocated, zeroDevice } from "../../../ffi/file.ts";
 import { EOPNOTSUPP } from "../../../ffi/libc.ts";
 import { allocateMemory } from "../../../ffi/memory.ts";
 import type { Medium } from "./medium.ts";
