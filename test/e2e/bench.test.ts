@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { missingForPrograms } from "../support/nbd-bed.ts";
+import { missingForPrograms } from "../support/nbd-clients.ts";
 import { missingForLongTests, missingForNetworks, titleUnless } from "../support/requirements.ts";
 
 const main = resolve(import.meta.dir, "../../bench/main.ts");

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bootedStatus, debugExitDevice, makeBootSectors } from "../support/boot-disk.ts";
-import { createNbdBed, missingForPrograms, nbdsh } from "../support/nbd-bed.ts";
+import { createNbdBed, missingForPrograms, nbdsh } from "../support/nbd-clients.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createNbdBed, failureOf, missingForPrograms, nbdsh, type NbdBed } from "../support/nbd-bed.ts";
+import { createNbdBed, failureOf, missingForPrograms, nbdsh, type NbdBed } from "../support/nbd-clients.ts";
 import { until } from "../support/server-bed.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";

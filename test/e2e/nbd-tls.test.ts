@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeCertificates, type TestCertificates } from "../support/certificates.ts";
-import { createNbdBed, failureOf, missingForPrograms, type NbdBed } from "../support/nbd-bed.ts";
+import { makeCertificates, type TestCertificates } from "../support/documented-certificates.ts";
+import { createNbdBed, failureOf, missingForPrograms, type NbdBed } from "../support/nbd-clients.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 

@@ -1,42 +1,39 @@
-/** Certificates for TLS, made by the commands of docs/nbd.md, to the letter but for names and addresses. */
-import { mkdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+/** Certificates for tests of TLS, made by openssl. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 
-/** Certificates of a throw-away authority. */
-export interface TestCertificates {
-  /** Where ca-cert.pem, server-cert.pem and server-key.pem are. */
-  readonly directory: string;
-  /** The directory of a client of this name, as QEMU and libnbd want it: ca-cert.pem, client-cert.pem, client-key.pem. */
-  client(name: string): string;
+/** Why no certificates can be made here, or undefined where they can. */
+export const missingForCertificates = (): string | undefined =>
+  Bun.which("openssl") === null ? "openssl is not installed" : undefined;
+
+function openssl(directory: string, ...words: readonly string[]): void {
+  const { success, stderr } = Bun.spawnSync(["openssl", ...words], { cwd: directory });
+  if (!success) throw new Error(`openssl ${words.join(" ")}: ${stderr.toString()}`);
 }
 
-const page = readFileSync(resolve(import.meta.dir, "../../docs/nbd.md"), "utf8");
+const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
-/** The commands of the page that are marked with this word. */
-function commands(word: string): string {
-  const found = new RegExp(`<!-- test: ${word} -->\\n\`\`\`sh\\n(.*?)\`\`\``, "s").exec(page)?.[1];
-  if (found === undefined) throw new Error(`docs/nbd.md has no commands that are marked "test: ${word}"`);
-  return found;
+/** Makes an authority: NAME-cert.pem and NAME-key.pem. */
+export function makeAuthority(directory: string, name: string): void {
+  const files = ["-keyout", `${name}-key.pem`, "-out", `${name}-cert.pem`];
+  openssl(directory, "req", "-x509", ...newKey, ...files, "-days", "3", "-subj", `/CN=${name}`);
 }
 
-function run(directory: string, script: string): void {
-  const { exitCode, stderr } = Bun.spawnSync(["sh", "-ec", script], { cwd: directory });
-  if (exitCode !== 0) throw new Error(`${script}: status ${exitCode}: ${stderr.toString().trim()}`);
-}
-
-/** Makes an authority of this name and a server's certificate for 127.0.0.1, in a new directory under `parent`. */
-export function makeCertificates(parent: string, authority: string): TestCertificates {
-  const directory = join(parent, authority);
-  mkdirSync(directory);
-  run(
+/** Makes a certificate for a common name: NAME-cert.pem and NAME-key.pem. */
+export function makeCertificate(directory: string, name: string, commonName: string, authority: string): void {
+  openssl(
     directory,
-    commands("authority").replaceAll("voe.example.com", "localhost").replaceAll("192.0.2.10", "127.0.0.1"),
+    "req",
+    ...newKey,
+    "-keyout",
+    `${name}-key.pem`,
+    "-out",
+    `${name}.csr`,
+    "-subj",
+    `/CN=${commonName}`,
   );
-  return {
-    directory,
-    client(name) {
-      run(directory, commands("client").replaceAll("alice", name));
-      return join(directory, name);
-    },
-  };
+  writeFileSync(join(directory, `${name}.ext`), "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
+  const by = ["-CA", `${authority}-cert.pem`, "-CAkey", `${authority}-key.pem`, "-CAcreateserial"];
+  const files = ["-in", `${name}.csr`, "-out", `${name}-cert.pem`, "-extfile", `${name}.ext`];
+  openssl(directory, "x509", "-req", ...files, ...by, "-days", "3");
 }
