@@ -5,7 +5,7 @@ import { parseCidr } from "../../../../src/base/cidr.ts";
 import { openNbdServer } from "../../../../src/server/nbd/nbd-server.ts";
 import { memoryStorage } from "../../../../src/storage/memory-storage.ts";
 import { heldStorage } from "../../../support/held-storage.ts";
-import { memoryTarget, openMemoryNbdServer } from "../../../support/memory-nbd-server.ts";
+import { memoryTarget, openNbdBed } from "../../../support/nbd-bed.ts";
 import { CMD, ERR, exportName, infoData, joined, OPT, option, REP, request, u32 } from "../../../support/nbd-wire.ts";
 import { until } from "../../../support/until.ts";
 
@@ -17,7 +17,7 @@ const namesOf = (replies: readonly { type: number; data: Uint8Array }[]): string
     );
 
 test("a client writes and reads through a socket, small and large, and says goodbye", async () => {
-  await using bed = await openMemoryNbdServer();
+  await using bed = await openNbdBed();
   const client = await bed.connect();
   await client.go("scratch");
   const data = Uint8Array.from({ length: 600_000 }, (_, i) => (i * 31) >> 5);
@@ -33,7 +33,7 @@ test("a client writes and reads through a socket, small and large, and says good
 });
 
 test("what one connection has written and flushed, another one reads", async () => {
-  await using bed = await openMemoryNbdServer();
+  await using bed = await openNbdBed();
   const [writer, reader] = [await bed.connect(), await bed.connect()];
   await Promise.all([writer.go(""), reader.go("e1.0")]);
   const data = new Uint8Array(4096).fill(3);
@@ -49,7 +49,7 @@ describe("exports", () => {
     memoryTarget("e3.0", directory, { configString: "e1.0" }),
   ];
   test("are found by address, by config string where that is unique and no address; the empty name is for one alone", async () => {
-    await using bed = await openMemoryNbdServer({ targets: two });
+    await using bed = await openNbdBed({ targets: two });
     const client = await bed.connect();
     await client.receive(18);
     client.send(u32(3));
@@ -62,7 +62,7 @@ describe("exports", () => {
   });
 
   test("of targets that are added are there at once, beside connections that go on", async () => {
-    await using bed = await openMemoryNbdServer();
+    await using bed = await openNbdBed();
     const client = await bed.connect();
     await client.go("");
     bed.server.addTarget(memoryTarget("e5.0", bed.directory));
@@ -74,7 +74,7 @@ describe("exports", () => {
   test("removing a target answers what is in flight and ends its connections, not those of others", async () => {
     const held = heldStorage(2048);
     const targets = new Map<string, ReturnType<typeof memoryTarget>>();
-    await using bed = await openMemoryNbdServer({
+    await using bed = await openNbdBed({
       targets: (directory) => {
         targets.set("e1.0", memoryTarget("e1.0", directory, {}, held));
         targets.set("e2.0", memoryTarget("e2.0", directory));
@@ -101,7 +101,7 @@ describe("exports", () => {
 
 describe("limits", () => {
   test("connections beyond max_connections are turned away, until one has ended however that came", async () => {
-    await using bed = await openMemoryNbdServer({ config: { maxConnections: 2 } });
+    await using bed = await openNbdBed({ config: { maxConnections: 2 } });
     const first = await bed.connect();
     const second = await bed.connect();
     await second.go("e1.0");
@@ -119,7 +119,7 @@ describe("limits", () => {
   });
 
   test("a handshake that takes too long ends with its connection, transmission may idle", async () => {
-    await using bed = await openMemoryNbdServer({ handshakeMs: 60 });
+    await using bed = await openNbdBed({ handshakeMs: 60 });
     const idle = await bed.connect();
     await idle.go("e1.0");
     const slow = await bed.connect();
@@ -130,19 +130,19 @@ describe("limits", () => {
   });
 
   test("addresses that allow does not have are turned away", async () => {
-    await using bed = await openMemoryNbdServer({ config: { allow: [parseCidr("192.0.2.0/24")] } });
+    await using bed = await openNbdBed({ config: { allow: [parseCidr("192.0.2.0/24")] } });
     await (
       await bed.connect()
     ).closed;
     expect(bed.reports.join()).toContain("a connection from 127.0.0.1 was refused");
-    await using open = await openMemoryNbdServer({ config: { allow: [parseCidr("127.0.0.0/8")] } });
+    await using open = await openNbdBed({ config: { allow: [parseCidr("127.0.0.0/8")] } });
     await (await open.connect()).go("");
   });
 });
 
 describe("the unix socket", () => {
   test("is for its owner alone, and serves beside TCP whatever allow and TLS say of that", async () => {
-    await using bed = await openMemoryNbdServer({ unix: true, config: { allow: [parseCidr("192.0.2.0/24")] } });
+    await using bed = await openNbdBed({ unix: true, config: { allow: [parseCidr("192.0.2.0/24")] } });
     const path = bed.server.socketPath!;
     expect(statSync(path).mode & 0o777).toBe(0o600);
     const client = await bed.connect(path);
@@ -152,7 +152,7 @@ describe("the unix socket", () => {
   });
 
   test("one that another server has, or that is no socket, is left alone and said so; a left-over one is replaced", async () => {
-    await using bed = await openMemoryNbdServer({ unix: true });
+    await using bed = await openNbdBed({ unix: true });
     const config = { bind: undefined, socket: bed.server.socketPath, maxConnections: 1, allow: [], tls: undefined };
     const failure = (socket: string): Promise<string> =>
       openNbdServer({ ...config, socket }, [], () => {}).then(
@@ -164,7 +164,7 @@ describe("the unix socket", () => {
     writeFileSync(file, "");
     expect(await failure(file)).toContain("is no socket");
     const left = join(bed.directory, "left.sock");
-    await using gone = await openMemoryNbdServer({ unix: true });
+    await using gone = await openNbdBed({ unix: true });
     renameSync(gone.server.socketPath!, left);
     await gone.server.close(0);
     expect(await failure(left)).toBe("it opened");
@@ -173,7 +173,7 @@ describe("the unix socket", () => {
 });
 
 test("a port that is taken is an error that says what to do", async () => {
-  await using bed = await openMemoryNbdServer();
+  await using bed = await openNbdBed();
   const config = { socket: undefined, maxConnections: 1, allow: [], tls: undefined };
   const bind = { host: "127.0.0.1", port: bed.port };
   const opened = openNbdServer({ ...config, bind }, [], () => {});
@@ -184,7 +184,7 @@ test("a port that is taken is an error that says what to do", async () => {
 
 test("a server that stops answers what is in flight, tells clients of it, and ends all connections", async () => {
   const held = heldStorage(2048);
-  await using bed = await openMemoryNbdServer({ targets: (directory) => [memoryTarget("e1.0", directory, {}, held)] });
+  await using bed = await openNbdBed({ targets: (directory) => [memoryTarget("e1.0", directory, {}, held)] });
   const [busy, idle, greeting] = [await bed.connect(), await bed.connect(), await bed.connect()];
   await Promise.all([busy.go(""), idle.go("")]);
   busy.send(request({ type: CMD.WRITE, cookie: 1n, data: new Uint8Array(512) }));
@@ -202,9 +202,7 @@ test("a server that stops answers what is in flight, tells clients of it, and en
 
 test("requests of one connection are done in their order, also where the data of one comes slowly", async () => {
   const storage = memoryStorage(2048);
-  await using bed = await openMemoryNbdServer({
-    targets: (directory) => [memoryTarget("e1.0", directory, {}, storage)],
-  });
+  await using bed = await openNbdBed({ targets: (directory) => [memoryTarget("e1.0", directory, {}, storage)] });
   const client = await bed.connect();
   await client.go("");
   const write = request({ type: CMD.WRITE, cookie: 1n, data: new Uint8Array(200_000).fill(1) });
@@ -218,7 +216,7 @@ test("requests of one connection are done in their order, also where the data of
 });
 
 test("a client of EXPORT_NAME is served, and one that asks for what is not there is let go", async () => {
-  await using bed = await openMemoryNbdServer();
+  await using bed = await openNbdBed();
   const client = await bed.connect();
   await client.receive(18);
   client.send(joined(u32(3), exportName("e1.0")));

@@ -3,34 +3,23 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadTls } from "../../../../src/server/nbd/tls.ts";
-import { makeCertificates, type TestCertificates } from "../../../support/certificates.ts";
-import { memoryTarget, openMemoryNbdServer, type MemoryNbdServer } from "../../../support/memory-nbd-server.ts";
+import { makeAuthority, makeCertificate, missingForCertificates } from "../../../support/certificates.ts";
+import { memoryTarget, openNbdBed, type NbdBed } from "../../../support/nbd-bed.ts";
 import type { NbdSocket } from "../../../support/nbd-socket.ts";
 import { CMD, infoData, joined, OPT, option, REP, u32 } from "../../../support/nbd-wire.ts";
 import { titleUnless } from "../../../support/requirements.ts";
 import { until } from "../../../support/until.ts";
 
-const missing = Bun.which("certtool") === null ? "certtool is not installed (package gnutls-bin)" : undefined;
+const missing = missingForCertificates();
 const directory = mkdtempSync(join(tmpdir(), "voe-tls-"));
-let ours: TestCertificates;
-let strangers: TestCertificates;
-const pem = (path: string): string => readFileSync(path, "utf8");
-const serverFile = (name: string): string => join(ours.server, `${name}.pem`);
-const authority = (): string => pem(serverFile("ca-cert"));
-const identity = (clientDirectory: string) => ({
-  cert: pem(join(clientDirectory, "client-cert.pem")),
-  key: pem(join(clientDirectory, "client-key.pem")),
-});
-const files = () => ({
-  cert: serverFile("server-cert"),
-  key: serverFile("server-key"),
-  clientCa: serverFile("ca-cert"),
-});
+const path = (name: string): string => join(directory, `${name}.pem`);
+const pem = (name: string): string => readFileSync(path(name), "utf8");
+const identity = (name: string) => ({ cert: pem(`${name}-cert`), key: pem(`${name}-key`) });
 
-const bed = (): Promise<MemoryNbdServer> =>
-  openMemoryNbdServer({
+const bed = (): Promise<NbdBed> =>
+  openNbdBed({
     unix: true,
-    config: { tls: files() },
+    config: { tls: { cert: path("server-cert"), key: path("server-key"), clientCa: path("clients-cert") } },
     targets: (state) => [
       memoryTarget("e1.0", state),
       memoryTarget("e2.0", state, { allowClients: ["alice", "carol"], configString: "secret" }),
@@ -38,7 +27,7 @@ const bed = (): Promise<MemoryNbdServer> =>
   });
 
 /** A connection for which STARTTLS was acknowledged. */
-async function starting(server: MemoryNbdServer): Promise<NbdSocket> {
+async function starting(server: NbdBed): Promise<NbdSocket> {
   const client = await server.connect();
   await client.receive(18);
   client.send(u32(3));
@@ -52,21 +41,18 @@ const listed = async (client: NbdSocket): Promise<string[]> =>
     .map(({ data }) => Buffer.from(data.subarray(4, 8)).toString());
 
 describe.skipIf(missing !== undefined)(titleUnless(missing, "TLS with certificates on both sides"), () => {
-  let alice: ReturnType<typeof identity>;
-  let bob: typeof alice;
-  let mallory: typeof alice;
   beforeAll(() => {
-    ours = makeCertificates(directory, "ours");
-    strangers = makeCertificates(directory, "strangers");
-    alice = identity(ours.client("alice"));
-    bob = identity(ours.client("bob"));
-    mallory = identity(strangers.client("alice"));
+    for (const name of ["servers", "clients", "strangers"]) makeAuthority(directory, name);
+    makeCertificate(directory, "server", "localhost", "servers");
+    makeCertificate(directory, "alice", "alice", "clients");
+    makeCertificate(directory, "bob", "bob", "clients");
+    makeCertificate(directory, "mallory", "alice", "strangers");
   });
 
   test("a client with a certificate of client_ca reads and writes", async () => {
     await using server = await bed();
     const client = await starting(server);
-    await client.secure({ ca: authority(), ...alice });
+    await client.secure({ ca: pem("servers-cert"), ...identity("alice") });
     expect((await client.ask(OPT.STRUCTURED_REPLY))[0]!.type).toBe(REP.ACK);
     expect((await client.ask(OPT.GO, infoData("e1.0"))).at(-1)!.type).toBe(REP.ACK);
     const data = Uint8Array.from({ length: 700_000 }, (_, i) => i >> 3);
@@ -82,27 +68,27 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "TLS with certificat
 
   test("an export with allow_clients is there for these names alone: others neither see nor get it", async () => {
     await using server = await bed();
-    const [first, second] = [await starting(server), await starting(server)];
-    await first.secure({ ca: authority(), ...alice });
-    await second.secure({ ca: authority(), ...bob });
-    expect(await listed(first)).toEqual(["e1.0", "e2.0"]);
-    expect(await listed(second)).toEqual(["e1.0"]);
+    const [alice, bob] = [await starting(server), await starting(server)];
+    await alice.secure({ ca: pem("servers-cert"), ...identity("alice") });
+    await bob.secure({ ca: pem("servers-cert"), ...identity("bob") });
+    expect(await listed(alice)).toEqual(["e1.0", "e2.0"]);
+    expect(await listed(bob)).toEqual(["e1.0"]);
     for (const name of ["e2.0", "secret", "e9.9"]) {
-      const [reply] = await second.ask(OPT.GO, infoData(name));
+      const [reply] = await bob.ask(OPT.GO, infoData(name));
       expect([reply!.type, reply!.text]).toEqual([REP.ERR_UNKNOWN, `no export "${name}"; there is e1.0`]);
     }
     // Of what bob may have there is one alone, which the empty name means.
-    expect((await second.ask(OPT.GO, infoData(""))).at(-1)!.type).toBe(REP.ACK);
-    expect((await first.ask(OPT.GO, infoData("secret"))).at(-1)!.type).toBe(REP.ACK);
+    expect((await bob.ask(OPT.GO, infoData(""))).at(-1)!.type).toBe(REP.ACK);
+    expect((await alice.ask(OPT.GO, infoData("secret"))).at(-1)!.type).toBe(REP.ACK);
   });
 
   test.each([
-    ["of another authority", () => mallory],
-    ["at all", () => ({})],
-  ])("a client without a certificate %s gets nothing, whatever it calls itself", async (_, shown) => {
+    ["of another authority", "mallory"],
+    ["at all", undefined],
+  ])("a client without a certificate %s gets nothing, whatever it calls itself", async (_, name) => {
     await using server = await bed();
     const client = await starting(server);
-    const tls = { ca: authority(), ...shown() };
+    const tls = { ca: pem("servers-cert"), ...(name === undefined ? {} : identity(name)) };
     // With TLS 1.3 the client is told after it believes that all is well.
     await client.secure(tls).catch(() => {});
     client.send(option(OPT.LIST));
@@ -129,14 +115,15 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "TLS with certificat
   });
 
   test("a file that is not there is an error that names its key", () => {
-    expect(() => loadTls({ ...files(), key: serverFile("nothing") })).toThrow("[nbd] key: ENOENT");
+    const files = { cert: path("server-cert"), key: path("nothing"), clientCa: path("clients-cert") };
+    expect(() => loadTls(files)).toThrow("[nbd] key: ENOENT");
   });
 
   test("files that are no certificate, or do not belong together, are an error at the start, without their content", () => {
-    const otherKey = join(strangers.server, "server-key.pem");
-    for (const over of [{ key: otherKey }, { cert: otherKey }, { clientCa: otherKey }]) {
-      expect(() => loadTls({ ...files(), ...over })).toThrow("[nbd] tls");
-      expect(() => loadTls({ ...files(), ...over })).not.toThrow("PRIVATE KEY");
+    const files = { cert: path("server-cert"), key: path("server-key"), clientCa: path("clients-cert") };
+    for (const over of [{ key: path("alice-key") }, { cert: path("server-key") }, { clientCa: path("server-key") }]) {
+      expect(() => loadTls({ ...files, ...over })).toThrow("[nbd] tls");
+      expect(() => loadTls({ ...files, ...over })).not.toThrow("PRIVATE KEY");
     }
   });
 });
