@@ -1,10 +1,13 @@
 /** Ceph with its S3 API, the radosgw: a monitor, one OSD and the gateway, all in one directory. */
 import { join } from "node:path";
+import { makeCertificates } from "../certificates.ts";
 import { until } from "../server-bed.ts";
 import { createBucket } from "./s3-requests.ts";
 import { freePort, runCommand, serverDirectory, spawnServer, type S3TestServer } from "./server-directory.ts";
 
 export interface Radosgw extends S3TestServer {
+  /** The same with TLS, and the PEM file of the authority that signed its certificate. */
+  readonly tls: { readonly endpoint: string; readonly ca: string };
   /** Another user, who owns nothing. */
   addUser(name: string): Promise<S3TestServer["credentials"]>;
   /** Kills the process that keeps the objects: requests hang then. */
@@ -24,6 +27,7 @@ export function missingForRadosgw(): string | undefined {
   for (const command of ["radosgw", "ceph-mon", "ceph-osd"]) {
     if (Bun.which(command) === null) return `${command} is not installed (package of that name)`;
   }
+  if (Bun.which("certtool") === null) return "certtool is not installed (package gnutls-bin)";
   return undefined;
 }
 
@@ -75,12 +79,13 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
     await until("the OSD is up", isUp, 30_000);
   };
   await startOsd();
-  const gateway = start(
-    "radosgw",
-    "-n",
-    "client.rgw",
-    `--rgw-frontends=beast endpoint=127.0.0.1:${port} tcp_nodelay=1`,
-  );
+  const tlsPort = await freePort();
+  const certificates = makeCertificates(directory, "authority").server;
+  // Without tcp_nodelay every answer with a body takes 40 ms.
+  const frontend =
+    `beast endpoint=127.0.0.1:${port} ssl_endpoint=127.0.0.1:${tlsPort} tcp_nodelay=1 ` +
+    `ssl_certificate=${certificates}/server-cert.pem ssl_private_key=${certificates}/server-key.pem`;
+  const gateway = start("radosgw", "-n", "client.rgw", `--rgw-frontends=${frontend}`);
   const endpoint = `http://127.0.0.1:${port}`;
   const addUser = async (name: string): Promise<S3TestServer["credentials"]> => {
     const credentials = { accessKeyId: `ID${name}`, secretAccessKey: `secret-of-${name}` };
@@ -96,6 +101,7 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
   await until("the gateway serves", isServing, 60_000);
   const server: Radosgw = {
     endpoint,
+    tls: { endpoint: `https://127.0.0.1:${tlsPort}`, ca: `${certificates}/ca-cert.pem` },
     region: "us-east-1",
     credentials: await addUser("owner"),
     addUser,
