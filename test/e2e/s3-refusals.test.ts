@@ -1,11 +1,12 @@
 /** What real S3 servers say to wrong credentials, buckets, regions and clocks, and what becomes of it. */
 import { afterEach, beforeAll, describe, expect, setSystemTime, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { BlobStoreError, type BlobStore } from "../../src/blob/blob-store.ts";
 import { createHttpClient, type HttpClient } from "../../src/blob/http/http-client.ts";
 import { createS3Service } from "../../src/blob/s3/s3-service.ts";
 import { openS3Store, type S3StoreOptions } from "../../src/blob/s3/s3-store.ts";
-import { getBytes, listAll } from "../support/blob-requests.ts";
+import { failureOf, getBytes, listAll } from "../support/blob-requests.ts";
 import { makeNamedBlob } from "../support/named-blob.ts";
 import { missingForRadosgw, RADOSGW_BUCKET, sharedRadosgw, type Radosgw } from "../support/object-stores/radosgw.ts";
 import { createBucket, s3Request } from "../support/object-stores/s3-requests.ts";
@@ -126,20 +127,52 @@ describe.skipIf(noRadosgw !== undefined)(titleUnless(noRadosgw, "Ceph radosgw"),
     expect(await listAll(store)).toEqual([{ name: blob.name, sizeBytes: 1000 }]);
   });
 
-  const allow = async (user: string, actions: string[]): Promise<void> => {
+  test("the policy that the documentation gives is enough, and permits nothing outside of its prefix", async () => {
+    const credentials = await server.addUser("documented");
+    const place = options({ credentials: () => credentials });
+    const page = readFileSync(join(import.meta.dir, "../../docs/operations.md"), "utf8");
+    const json = /```json\n(.*?)```/s.exec(page.slice(page.indexOf("as an IAM policy")))![1]!;
+    const text = json.replaceAll("my-archive", RADOSGW_BUCKET).replaceAll("host1/", place.prefix);
+    const { Statement } = JSON.parse(text) as { Statement: { Action: string[]; Resource: string[] }[] };
+    await setPolicy("documented", Statement);
+    const store = await open(place);
+    expect(store.atomicRefs).toBe(true);
+    await store.put(blob.name, blob.bytes);
+    expect(await store.createRef("roots/1", blob.bytes)).toBe("created");
+    expect(await store.createRef("roots/1", blob.bytes)).toBe("exists");
+    expect(Buffer.compare(await store.readRef("roots/1"), blob.bytes)).toBe(0);
+    expect(await store.listRefs("roots/")).toEqual(["roots/1"]);
+    expect(await failureOf(store.readRef("roots/2"))).toBe("missing");
+    expect(await store.size(blob.name)).toBe(1000);
+    expect(Buffer.compare(await getBytes(store, blob.name, 0, 1000), blob.bytes)).toBe(0);
+    await store.delete(blob.name);
+    await store.deleteRef("roots/1");
+    expect(await listAll(store)).toEqual([]);
+    expect((await refusal({ ...place, prefix: options().prefix })).failure).toBe("denied");
+  });
+
+  test("a quota that is used up is full, and what is there can be read", async () => {
+    const credentials = await server.addUser("frugal", 4);
+    await createBucket({ ...server, credentials }, "frugal");
+    const store = await open(options({ bucket: "frugal", credentials: () => credentials }));
+    const blobs = Array.from({ length: 6 }, (_, seed) => makeNamedBlob(100 + seed, seed));
+    const failures = [];
+    for (const { name, bytes } of blobs) failures.push(await failureOf(store.put(name, bytes)));
+    expect(failures.at(-1)).toBe("full");
+    expect(new Set(failures)).toEqual(new Set([undefined, "full"]));
+    expect(Buffer.compare(await getBytes(store, blobs[0]!.name, 0, 100), blobs[0]!.bytes)).toBe(0);
+  });
+
+  const setPolicy = async (user: string, statements: { Action: string[]; Resource: string[] }[]): Promise<void> => {
+    const Principal = { AWS: [`arn:aws:iam:::user/${user}`] };
     const policy = {
       Version: "2012-10-17",
-      Statement: [
-        {
-          Effect: "Allow",
-          Principal: { AWS: [`arn:aws:iam:::user/${user}`] },
-          Action: actions,
-          Resource: [`arn:aws:s3:::${RADOSGW_BUCKET}`, `arn:aws:s3:::${RADOSGW_BUCKET}/*`],
-        },
-      ],
+      Statement: statements.map((statement) => ({ Effect: "Allow", ...statement, Principal })),
     };
     await s3Request(server, "PUT", `/${RADOSGW_BUCKET}?policy`, JSON.stringify(policy));
   };
+  const allow = (user: string, Action: string[]): Promise<void> =>
+    setPolicy(user, [{ Action, Resource: [`arn:aws:s3:::${RADOSGW_BUCKET}`, `arn:aws:s3:::${RADOSGW_BUCKET}/*`] }]);
 
   test("a place without a marker is no store unless one may be created, and one with other things never is", async () => {
     const place = options();

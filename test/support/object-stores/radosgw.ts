@@ -8,8 +8,8 @@ import { freePort, runCommand, serverDirectory, spawnServer, type S3TestServer }
 export interface Radosgw extends S3TestServer {
   /** The same with TLS, and the PEM file of the authority that signed its certificate. */
   readonly tls: { readonly endpoint: string; readonly ca: string };
-  /** Another user, who owns nothing. */
-  addUser(name: string): Promise<S3TestServer["credentials"]>;
+  /** Another user, who owns nothing, and may have so many objects at most. */
+  addUser(name: string, mostObjects?: number): Promise<S3TestServer["credentials"]>;
   /** Kills the process that keeps the objects: requests hang then. */
   killOsd(): Promise<void>;
   /** Starts it again, and returns when it serves. With memstore everything was lost. */
@@ -87,10 +87,15 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
     `ssl_certificate=${certificates}/server-cert.pem ssl_private_key=${certificates}/server-key.pem`;
   const gateway = start("radosgw", "-n", "client.rgw", `--rgw-frontends=${frontend}`);
   const endpoint = `http://127.0.0.1:${port}`;
-  const addUser = async (name: string): Promise<S3TestServer["credentials"]> => {
+  const addUser: Radosgw["addUser"] = async (name, mostObjects) => {
     const credentials = { accessKeyId: `ID${name}`, secretAccessKey: `secret-of-${name}` };
     const keys = [`--access-key=${credentials.accessKeyId}`, `--secret-key=${credentials.secretAccessKey}`];
     await run("radosgw-admin", "user", "create", `--uid=${name}`, `--display-name=${name}`, ...keys);
+    if (mostObjects !== undefined) {
+      const quota = ["--quota-scope=user", `--uid=${name}`];
+      await run("radosgw-admin", "quota", "set", ...quota, `--max-objects=${mostObjects}`);
+      await run("radosgw-admin", "quota", "enable", ...quota);
+    }
     return credentials;
   };
   const isServing = (): Promise<boolean> =>
@@ -174,4 +179,7 @@ rgw thread pool size = 32
 rgw data = ${directory}/rgw
 rgw run sync thread = false
 rgw override bucket index max shards = 1
+# What was replaced or deleted frees its memory soon, and not in two hours: a full OSD lets requests hang.
+rgw gc obj min wait = 5
+rgw gc processor period = 5
 `;
