@@ -24,7 +24,6 @@ export interface LockedDirectory {
 
 /** Opens the store at `path`; where `create`, also one that is not there yet or is an empty directory. */
 export async function openStoreDirectory(path: string, create: boolean, files: FileSystem): Promise<LockedDirectory> {
-  const what = `the blob store ${path} could not be opened`;
   try {
     if (create) await makeWithParents(path, files);
     await checkIsStore(path, create, files);
@@ -39,9 +38,22 @@ export async function openStoreDirectory(path: string, create: boolean, files: F
     }
     return { unlock };
   } catch (error) {
-    throw error instanceof BlobStoreError ? error : fileError(what, path, failureOf(error), error);
+    throw error instanceof BlobStoreError ? error : notOpened(path, error);
   }
 }
+
+/** Checks that there is a store at `path`, as it is, beside a process that may have it open. Locks and changes nothing. */
+export async function lookAtStoreDirectory(path: string, files: FileSystem): Promise<LockedDirectory> {
+  try {
+    await checkIsStore(path, false, files);
+    return { unlock() {} };
+  } catch (error) {
+    throw error instanceof BlobStoreError ? error : notOpened(path, error);
+  }
+}
+
+const notOpened = (path: string, error: unknown): BlobStoreError =>
+  fileError(`the blob store ${path} could not be opened`, path, failureOf(error), error);
 
 async function makeWithParents(path: string, files: FileSystem): Promise<void> {
   try {
@@ -111,7 +123,7 @@ async function initialise(path: string, files: FileSystem): Promise<void> {
   await prepareTemporary(path, files);
   await files.syncDirectory(path);
   const written = join(path, TEMPORARY, MARKER);
-  await files.createFile(written, markerBytes());
+  await files.createFile(written, [markerBytes()]);
   await files.rename(written, join(path, MARKER));
   await files.syncDirectory(path);
 }

@@ -164,7 +164,7 @@ export interface S3CredentialsConfig {
   readonly sessionToken: Secret | undefined;
 }
 
-interface AzureStoreConfig extends RemoteConfig {
+export interface AzureStoreConfig extends RemoteConfig {
   readonly type: "azure";
   readonly account: string;
   readonly container: string;
@@ -172,9 +172,11 @@ interface AzureStoreConfig extends RemoteConfig {
   readonly prefix: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** At most one of the two is there; neither: it comes from the environment. */
+  /** At most one of the three is there; none: the credential comes from the environment. */
   readonly accountKey: Secret | undefined;
   readonly sas: Secret | undefined;
+  /** A path. */
+  readonly credentialsFile: string | undefined;
 }
 
 /** The network store that `voe cas-server` is. */
@@ -182,6 +184,7 @@ interface CasStoreConfig extends RemoteConfig {
   readonly type: "cas";
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: it comes from the environment, or the server asks for none. */
+  /** At most one of the two is there; neither: it comes from the environment, or the server asks for none. */
   readonly token: Secret | undefined;
+  readonly tokenFile: string | undefined;
 }

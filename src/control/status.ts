@@ -142,6 +142,9 @@ export interface ArchiveStatus {
   /** The size at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
+  readonly backlog: BacklogStatus;
+  /** Null: the store is on this host. */
+  readonly remote: RemoteStatus | null;
   readonly cache: CacheStatus;
   readonly checkpoint: CheckpointStatus;
   readonly verification: VerificationStatus;
@@ -149,6 +152,52 @@ export interface ArchiveStatus {
   readonly indexMemoryBytes: number;
   readonly indexDiskBytes: number;
   readonly volumes: readonly VolumeStatus[];
+}
+
+/** What was answered, and is in the journal and not in the store. */
+export interface BacklogStatus {
+  readonly bytes: number;
+  /** Since when the oldest of it waits. */
+  readonly since: string;
+  /** Whether writes are slowed, because the journal is nearly full and the store takes nothing. */
+  readonly slowsWrites: boolean;
+}
+
+/** How a store that is far away fares. */
+export interface RemoteStatus {
+  /** Transfers under way, and those that wait for one of them to end. */
+  readonly uploads: number;
+  readonly downloads: number;
+  readonly waiting: number;
+  readonly requests: Readonly<Record<RequestKind, RequestStatus>>;
+  /** Since when nothing has succeeded; empty: the store is there. */
+  readonly awaySince: string;
+  /** What it failed with last, whether or not it is there again. */
+  readonly lastError: string;
+  readonly lastErrorAt: string;
+  /** Packs on this host's disk; null: it has no cache. */
+  readonly cache: PackCacheStatus | null;
+}
+
+/** Blobs put, blobs read, refs, and the rest. */
+export type RequestKind = "put" | "get" | "ref" | "other";
+
+interface RequestStatus {
+  /** Each attempt counts. */
+  readonly requests: number;
+  /** Those that failed; that something is not there is no failure. */
+  readonly errors: number;
+  /** Content that was carried. */
+  readonly bytes: number;
+}
+
+interface PackCacheStatus {
+  /** Reads that the cache had all of, and others. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly packs: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
 }
 
 /** What is kept in memory of volumes and snapshots. */

@@ -20,7 +20,9 @@ export function statusReporter(
   return () => {
     const nowMs = performance.now();
     const targetStatuses = targets.list.map((target) => target.status());
-    const archiveStatuses = archives.list().map((archive) => archiveStatus(archive, targets.list));
+    const archiveStatuses = archives
+      .list()
+      .map((archive) => archiveStatus(archive, targets.list, archives.remote(archive)));
     const interfaces = aoe?.interfaces() ?? [];
     return {
       version: VERSION,

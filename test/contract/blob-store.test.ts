@@ -6,6 +6,8 @@ import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { openFileStore } from "../../src/blob/file-store.ts";
 import { createMemoryStore, emptyContents } from "../../src/blob/memory-store.ts";
 import { openObjectStore } from "../../src/blob/objects/object-store.ts";
+import { openCasStore } from "../../src/blob/cas/cas-store.ts";
+import { CAS_TOKEN, startCasServer } from "../support/cas-server.ts";
 import { memoryObjects } from "../support/memory-objects.ts";
 import { openCacheDirectory } from "../../src/blob/wrap/cache-directory.ts";
 import { withCache } from "../../src/blob/wrap/cached-store.ts";
@@ -54,6 +56,18 @@ for (const creation of ["once", "refused"] as const) {
         reopen: () => open(false),
         [Symbol.asyncDispose]: async () => {},
       };
+    },
+  });
+}
+
+for (const namespace of ["", "host7"]) {
+  describeBlobStore({
+    name: `a blob store in a CAS server, ${namespace === "" ? "without a namespace" : "in a namespace"}`,
+    checksNames: true,
+    open: async () => {
+      const under = await startCasServer();
+      const open = () => openCasStore({ endpoint: under.server.url + namespace, token: CAS_TOKEN });
+      return { store: await open(), reopen: open, [Symbol.asyncDispose]: () => under[Symbol.asyncDispose]() };
     },
   });
 }

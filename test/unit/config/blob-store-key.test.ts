@@ -49,11 +49,12 @@ test("every other place is another store", () => {
       endpoint: s3.endpoint,
       accountKey: undefined,
       sas: undefined,
+      credentialsFile: undefined,
       ca,
       cache,
       transfers,
     },
-    { type: "cas", endpoint: s3.endpoint, token: undefined, ca, cache, transfers },
+    { type: "cas", endpoint: s3.endpoint, token: undefined, tokenFile: undefined, ca, cache, transfers },
   ];
   expect(new Set(stores.map(blobStoreKey)).size).toBe(stores.length);
 });
@@ -63,6 +64,7 @@ test("a key has no secret in it", () => {
     type: "cas",
     endpoint: "http://a:1",
     token: new Secret("hunter2"),
+    tokenFile: undefined,
     ca,
     cache,
     transfers,

@@ -260,6 +260,10 @@ test("an Azure store has the endpoint of its account", () => {
     accountKey: undefined,
   });
   expect((store as { sas: Secret }).sas.reveal()).toBe("sv=1");
+  expect(storeOf('type = "azure"\naccount = "acc"\ncontainer = "c"\ncredentials_file = "/etc/a"')).toMatchObject({
+    sas: undefined,
+    credentialsFile: "/etc/a",
+  });
 });
 
 test("a network store is given by endpoint or by address", () => {
@@ -267,6 +271,11 @@ test("a network store is given by endpoint or by address", () => {
   const store = storeOf('type = "cas"\nendpoint = "https://store:3000"\ntoken = "t0ken"');
   expect(store).toMatchObject({ type: "cas", endpoint: "https://store:3000" });
   expect((store as { token: Secret }).token.reveal()).toBe("t0ken");
+  expect(storeOf('type = "cas"\naddress = "[::1]:3000"\ntoken_file = "cas.token"')).toMatchObject({
+    endpoint: "http://[::1]:3000",
+    token: undefined,
+    tokenFile: "cas.token",
+  });
 });
 
 test("a cache is in the state_dir that the file names, wherever that stands", () => {

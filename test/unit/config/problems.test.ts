@@ -319,6 +319,10 @@ test.each([
     "voe.toml:10: target.cas.blob_store.sas: is there beside account_key; keep one of the two",
   ],
   [
+    'type = "azure"\naccount = "a"\ncontainer = "c"\nsas = "x"\ncredentials_file = "/y"',
+    "voe.toml:11: target.cas.blob_store.credentials_file: is there beside sas; keep one of the two",
+  ],
+  [
     'type = "s3"\nbucket = "b"\naccess_key_id = "id"',
     "voe.toml:9: target.cas.blob_store.access_key_id: is there without secret_access_key; write both, or neither to take",
   ],
@@ -341,6 +345,10 @@ test.each([
   [
     'type = "s3"\nbucket = "b"\nprofile = "voe"',
     "voe.toml:9: target.cas.blob_store.profile: is there without credentials_file",
+  ],
+  [
+    'type = "cas"\naddress = "a:1"\ntoken = "t"\ntoken_file = "f"',
+    "voe.toml:10: target.cas.blob_store.token_file: is there beside token; keep one of the two",
   ],
   ['type = "s3"\nbucket = "b"\nstyle = "host"', 'style: "host" is not known; write "auto", "path" or "virtual-host"'],
   ['type = "s3"\nbucket = "b/host1"', 'bucket: "b/host1" has a slash; write the bucket\'s name alone'],
