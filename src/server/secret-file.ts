@@ -23,7 +23,7 @@ export function readNamedFile(key: string, path: string): string {
 }
 
 /** What to do where a file with secrets can be read by everybody, or undefined where it cannot, or is not there. */
-function exposureOf(path: string): string | undefined {
+export function exposureOf(path: string): string | undefined {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined || (stat.mode & OTHERS_READ) === 0) return undefined;
   return `${path} holds secrets and every user of this host can read it: chmod o-rwx ${path}`;
