@@ -45,9 +45,12 @@ const describeTarget = ({ shelf, slot, backend, sync, readOnly }: TargetConfig):
   return `${address}: ${describeBackend(backend, address)}, ${readOnly ? "read-only" : `sync ${syncText}`}`;
 };
 
-const describeNbd = ({ bind, allow, tls }: NbdConfig): string => {
+const describeNbd = ({ bind, socket, allow, tls }: NbdConfig): string => {
+  const local = socket === undefined ? "" : `the unix socket ${socket}`;
+  if (bind === undefined) return local;
   const from = allow.length === 0 ? "anywhere" : allow.map(formatCidr).join(", ");
-  return `${formatListenAddress(bind)}, from ${from}, TLS ${tls === undefined ? "off" : "required"}`;
+  const tcp = `${formatListenAddress(bind)}, from ${from}, TLS ${tls === undefined ? "off" : "required"}`;
+  return local === "" ? tcp : `${tcp}; ${local}`;
 };
 
 const summarize = ({ server, nbd, targets }: Config, file: string): string =>

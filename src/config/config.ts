@@ -28,7 +28,11 @@ export interface ServerConfig {
 }
 
 export interface NbdConfig {
-  readonly bind: ListenAddress;
+  /** At least one of the two is there. */
+  readonly bind: ListenAddress | undefined;
+  /** Path of a unix socket. */
+  readonly socket: string | undefined;
+  readonly maxConnections: number;
   /** Where clients may come from; empty: anywhere that reaches `bind`. */
   readonly allow: readonly Cidr[];
   /** Absent: TLS is off. */
@@ -50,6 +54,8 @@ export interface TargetConfig {
   readonly readOnly: boolean;
   /** Lower-case "aa:bb:cc:dd:ee:ff", each once; empty: everyone on the wire. */
   readonly allowMacs: readonly string[];
+  /** Common names of the certificates that NBD clients need one of; empty: everyone who may connect. */
+  readonly allowClients: readonly string[];
   readonly sync: SyncConfig;
   readonly backend: BackendConfig;
   /** Where it is no target of the configuration: what a running server was asked to serve beside those. */

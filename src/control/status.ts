@@ -13,6 +13,8 @@ export interface StatusReport {
   /** The server's clock when this was reported: what ages are told by. */
   readonly reportedAt: string;
   readonly interfaces: readonly InterfaceStatus[];
+  /** Absent: NBD is off. */
+  readonly nbd: NbdStatus | null;
   readonly targets: readonly TargetStatus[];
   /** The stores that the archives among the targets are kept in. */
   readonly archives: readonly ArchiveStatus[];
@@ -39,6 +41,38 @@ export interface InterfaceStatus {
   readonly framesIgnored: number;
   /** Answers that the kernel would not take. */
   readonly sendFailures: number;
+}
+
+export interface NbdStatus {
+  /** As in `127.0.0.1:10809`; empty: TCP is not listened on. */
+  readonly address: string;
+  /** Path of the unix socket; empty: there is none. */
+  readonly socket: string;
+  readonly tls: "off" | "required";
+  /** Targets that are served, also those that not every client may have. */
+  readonly exports: number;
+  readonly connections: readonly NbdConnectionStatus[];
+  readonly connectionsLimit: number;
+  /** Connections that were let in since the start, and that were turned away. */
+  readonly acceptedConnections: number;
+  readonly refusedConnections: number;
+  /** Memory for the data of requests that wait for a medium or for a client. */
+  readonly bufferBytes: number;
+}
+
+export interface NbdConnectionStatus {
+  /** As in `192.168.1.5:50312`; `unix` for the unix socket. */
+  readonly client: string;
+  /** Name of the target, as in `e1.0`; empty during the handshake. */
+  readonly export: string;
+  readonly tls: boolean;
+  /** The common name of the client's certificate; empty where it has shown none. */
+  readonly name: string;
+  readonly requests: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly inFlight: number;
+  readonly connectedSeconds: number;
 }
 
 export interface TargetStatus {

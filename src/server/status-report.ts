@@ -4,6 +4,7 @@ import { formatMac, readMac } from "../protocol/aoe/mac.ts";
 import type { AoeServer } from "./aoe/aoe-server.ts";
 import { archiveStatus, archiveWarnings } from "./archive-status.ts";
 import type { ArchiveSet } from "./archive-set.ts";
+import type { NbdServer } from "./nbd/nbd-server.ts";
 import type { TargetSet } from "./target-set.ts";
 
 /** Returns what builds the status report of this process whenever it is asked for. */
@@ -11,6 +12,7 @@ export function statusReporter(
   targets: TargetSet,
   archives: ArchiveSet,
   aoe: AoeServer | undefined,
+  nbd: NbdServer | undefined,
   warnings: () => readonly string[],
 ): () => StatusReport {
   const startedMs = performance.now();
@@ -37,6 +39,7 @@ export function statusReporter(
         sectorsPerFrame,
         ...counters,
       })),
+      nbd: nbd?.status() ?? null,
       targets: targetStatuses,
       archives: archiveStatuses,
       clients: (aoe?.clients() ?? [])

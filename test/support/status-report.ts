@@ -149,6 +149,7 @@ export const someReport = (over: Partial<StatusReport> = {}): StatusReport => ({
   version: "0.1.0",
   commit: "0123456789ab",
   pid: 4711,
+  nbd: null,
   startedAt: "2026-01-31T12:00:00.000Z",
   uptimeSeconds: 100,
   reportedAt: "2026-01-31T12:01:40.000Z",
