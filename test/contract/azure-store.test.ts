@@ -41,6 +41,7 @@ describeBlobStoreFaults({
     const { origin, pathname } = new URL(container.endpoint);
     return {
       server: origin,
+      [Symbol.asyncDispose]: async () => {},
       open: (at, stallTimeoutMs) =>
         openAzureStore({ ...container, endpoint: at + pathname, prefix: "host1/", create: true, stallTimeoutMs }),
     };
