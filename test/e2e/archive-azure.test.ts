@@ -37,7 +37,7 @@ beforeAll(async () => {
   container = await makeContainer();
   const { origin, pathname } = new URL(container.endpoint);
   proxy = await startFaultProxy(origin);
-  sas = containerSas(container, "racwdl", new Date(Date.now() + 3_600_000));
+  sas = containerSas(container, "rcwdl", new Date(Date.now() + 3_600_000));
   writeFileSync(at("credentials"), `AZURE_STORAGE_SAS_TOKEN=${sas}\n`, { mode: 0o600 });
   writeFileSync(
     at("voe.toml"),
