@@ -1,6 +1,6 @@
 /** Ceph with its S3 API, the radosgw: a monitor, one OSD and the gateway, all in one directory. */
 import { join } from "node:path";
-import { makeCertificates } from "../certificates.ts";
+import { makeAuthority, makeCertificate, missingForCertificates } from "../certificates.ts";
 import { until } from "../server-bed.ts";
 import { createBucket } from "./s3-requests.ts";
 import { freePort, runCommand, serverDirectory, spawnServer, type S3TestServer } from "./server-directory.ts";
@@ -27,8 +27,7 @@ export function missingForRadosgw(): string | undefined {
   for (const command of ["radosgw", "ceph-mon", "ceph-osd"]) {
     if (Bun.which(command) === null) return `${command} is not installed (package of that name)`;
   }
-  if (Bun.which("certtool") === null) return "certtool is not installed (package gnutls-bin)";
-  return undefined;
+  return missingForCertificates();
 }
 
 let shared: Promise<Radosgw> | undefined;
@@ -80,11 +79,12 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
   };
   await startOsd();
   const tlsPort = await freePort();
-  const certificates = makeCertificates(directory, "authority").server;
+  makeAuthority(directory, "authority");
+  makeCertificate(directory, "gateway", "localhost", "authority");
   // Without tcp_nodelay every answer with a body takes 40 ms.
   const frontend =
     `beast endpoint=127.0.0.1:${port} ssl_endpoint=127.0.0.1:${tlsPort} tcp_nodelay=1 ` +
-    `ssl_certificate=${certificates}/server-cert.pem ssl_private_key=${certificates}/server-key.pem`;
+    `ssl_certificate=${file("gateway-cert.pem")} ssl_private_key=${file("gateway-key.pem")}`;
   const gateway = start("radosgw", "-n", "client.rgw", `--rgw-frontends=${frontend}`);
   const endpoint = `http://127.0.0.1:${port}`;
   const addUser: Radosgw["addUser"] = async (name, mostObjects) => {
@@ -106,7 +106,7 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
   await until("the gateway serves", isServing, 60_000);
   const server: Radosgw = {
     endpoint,
-    tls: { endpoint: `https://127.0.0.1:${tlsPort}`, ca: `${certificates}/ca-cert.pem` },
+    tls: { endpoint: `https://127.0.0.1:${tlsPort}`, ca: file("authority-cert.pem") },
     region: "us-east-1",
     credentials: await addUser("owner"),
     addUser,
