@@ -1,6 +1,7 @@
 /** What real S3 servers say to wrong credentials, buckets, regions and clocks, and what becomes of it. */
 import { afterEach, beforeAll, describe, expect, setSystemTime, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlobStoreError, type BlobStore } from "../../src/blob/blob-store.ts";
 import { createHttpClient, type HttpClient } from "../../src/blob/http/http-client.ts";
@@ -12,7 +13,9 @@ import { missingForRadosgw, RADOSGW_BUCKET, sharedRadosgw, type Radosgw } from "
 import { createBucket, s3Request } from "../support/object-stores/s3-requests.ts";
 import type { S3TestServer } from "../support/object-stores/server-directory.ts";
 import { missingForSwift, sharedSwift, SWIFT_BUCKET } from "../support/object-stores/swift.ts";
+import { reasonOf } from "../support/reason-of.ts";
 import { titleUnless } from "../support/requirements.ts";
+import { startServer } from "../support/server-process.ts";
 
 const blob = makeNamedBlob(1000, 1);
 
@@ -90,6 +93,44 @@ describe.skipIf(noRadosgw !== undefined)(titleUnless(noRadosgw, "Ceph radosgw"),
       expect(await keysUnder(server, RADOSGW_BUCKET, place.prefix)).toEqual([]);
     });
   }
+
+  test("a server with a wrong secret ends at its start with what to check, and the secret is nowhere in its log", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "voe-refused-"));
+    try {
+      const { prefix } = options();
+      const config = join(directory, "voe.toml");
+      writeFileSync(
+        config,
+        `server.state_dir = "${directory}/state"
+server.control_socket = "${directory}/voe.sock"
+[[target]]
+shelf = 1
+slot = 0
+backend = "cas"
+cas.size = "1GiB"
+[target.cas.blob_store]
+type = "s3"
+bucket = "${RADOSGW_BUCKET}"
+prefix = "${prefix}"
+endpoint = "${server.endpoint}"
+access_key_id = "${server.credentials.accessKeyId}"
+secret_access_key = "hunter2"
+`,
+        { mode: 0o644 },
+      );
+      const error = await reasonOf(startServer({ arguments: [config], directory }));
+      expect(error).toContain("ended with status 1 before it was ready");
+      expect(error).toContain(
+        `target e1.0: the S3 store ${server.endpoint}/${RADOSGW_BUCKET}/${prefix} could not be opened`,
+      );
+      expect(error).toContain("check secret_access_key");
+      expect(error).toContain(`chmod o-rwx ${config}`);
+      expect(error).not.toContain("hunter2");
+      expect(await keysUnder(server, RADOSGW_BUCKET, prefix)).toEqual([]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
 
   test("a clock that is off is told, with how far", async () => {
     const place = options();
