@@ -3,12 +3,14 @@ import { aoeBenchmark } from "./aoe/benchmark.ts";
 import { archiveBenchmark } from "./archive/benchmark.ts";
 import { indexBenchmark } from "./index/benchmark.ts";
 import { journalBenchmark } from "./journal/benchmark.ts";
+import { nbdBenchmark } from "./nbd/benchmark.ts";
 
 const benchmarks: Record<string, (args: string[]) => Promise<number>> = {
   aoe: aoeBenchmark,
   archive: archiveBenchmark,
   index: indexBenchmark,
   journal: journalBenchmark,
+  nbd: nbdBenchmark,
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -8,6 +8,7 @@ import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
 import { probeCommand } from "./commands/probe.ts";
+import { recoverCommand } from "./commands/recover.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { snapshotCommand } from "./commands/snapshot.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -25,6 +26,7 @@ const commands: SubCommandsDef = {
   probe: probeCommand,
   status: statusCommand,
   verify: verifyCommand,
+  recover: recoverCommand,
   snapshot: snapshotCommand,
   import: importCommand,
   export: exportCommand,

@@ -111,7 +111,7 @@ const KEYS_OF_TYPE: Record<BlobStoreConfig["type"], readonly (keyof Keys)[]> = {
   file: ["path"],
   s3: S3_KEYS,
   b2: S3_KEYS,
-  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", ...REMOTE_KEYS],
+  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", "credentials_file", ...REMOTE_KEYS],
   cas: ["endpoint", "address", "token", "token_file", ...REMOTE_KEYS],
 };
 
@@ -140,9 +140,8 @@ const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undef
   const { values, place } = table;
   const account = requireKey(table, "account", "write the name of the storage account");
   const container = requireKey(table, "container", "write the name of the container");
-  if (table.has("account_key") && table.has("sas")) {
-    fail(inside(place, "sas"), "is there beside account_key; keep one of the two");
-  }
+  const [kept, ...others] = (["account_key", "sas", "credentials_file"] as const).filter((key) => table.has(key));
+  for (const key of others) fail(inside(place, key), `is there beside ${kept}; keep one of the two`);
   if (account === undefined || container === undefined) return undefined;
   return {
     type: "azure",
@@ -152,6 +151,7 @@ const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undef
     endpoint: values.endpoint ?? `https://${account}.blob.core.windows.net`,
     accountKey: values.account_key,
     sas: values.sas,
+    credentialsFile: values.credentials_file,
     ...readRemote(table, stateDir),
   };
 };

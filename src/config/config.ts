@@ -28,7 +28,11 @@ export interface ServerConfig {
 }
 
 export interface NbdConfig {
-  readonly bind: ListenAddress;
+  /** At least one of the two is there. */
+  readonly bind: ListenAddress | undefined;
+  /** Path of a unix socket. */
+  readonly socket: string | undefined;
+  readonly maxConnections: number;
   /** Where clients may come from; empty: anywhere that reaches `bind`. */
   readonly allow: readonly Cidr[];
   /** Absent: TLS is off. */
@@ -50,6 +54,8 @@ export interface TargetConfig {
   readonly readOnly: boolean;
   /** Lower-case "aa:bb:cc:dd:ee:ff", each once; empty: everyone on the wire. */
   readonly allowMacs: readonly string[];
+  /** Common names of the certificates that NBD clients need one of; empty: everyone who may connect. */
+  readonly allowClients: readonly string[];
   readonly sync: SyncConfig;
   readonly backend: BackendConfig;
   /** Where it is no target of the configuration: what a running server was asked to serve beside those. */
@@ -158,7 +164,7 @@ export interface S3CredentialsConfig {
   readonly sessionToken: Secret | undefined;
 }
 
-interface AzureStoreConfig extends RemoteConfig {
+export interface AzureStoreConfig extends RemoteConfig {
   readonly type: "azure";
   readonly account: string;
   readonly container: string;
@@ -166,9 +172,11 @@ interface AzureStoreConfig extends RemoteConfig {
   readonly prefix: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** At most one of the two is there; neither: it comes from the environment. */
+  /** At most one of the three is there; none: the credential comes from the environment. */
   readonly accountKey: Secret | undefined;
   readonly sas: Secret | undefined;
+  /** A path. */
+  readonly credentialsFile: string | undefined;
 }
 
 /** The network store that `voe cas-server` is. */

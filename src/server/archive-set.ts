@@ -1,4 +1,5 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
@@ -85,6 +86,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           compresses,
           packBytes: PACK_TARGET_BYTES,
           ...(store.packsAtOnce === undefined ? {} : { packsAtOnce: store.packsAtOnce }),
+          isStoreAway: () => store.isAway(),
           packRunner,
           directoryCacheBytes,
           nodeCacheBytes,
@@ -93,6 +95,8 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           journalLimitBytes: journalBytes,
           journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / SEGMENTS_LEAST),
           firmware: VERSION.slice(0, 8),
+          storeId: state.id,
+          host: hostname(),
           nowMs: Date.now,
           random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
           report,

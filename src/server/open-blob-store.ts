@@ -19,6 +19,8 @@ export interface OpenBlobStore {
   readonly blobs: BlobStore;
   /** Packs that may be filled or uploaded at a time; undefined: as many as suit a local store. */
   readonly packsAtOnce: number | undefined;
+  /** Whether nothing has succeeded since it failed. */
+  isAway(): boolean;
   /** How a store that is far away fares; undefined: it is local. */
   remote(): RemoteStatistics | undefined;
   /**
@@ -44,7 +46,7 @@ export interface OpenBlobStoreOptions {
 export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobStoreOptions): Promise<OpenBlobStore> {
   if (config.type === "file") {
     const blobs = await openFileStore(config.path, { create: options.create });
-    return { blobs, packsAtOnce: undefined, remote: () => undefined, hurry: () => () => {} };
+    return { blobs, packsAtOnce: undefined, isAway: () => false, remote: () => undefined, hurry: () => () => {} };
   }
   return withWrappers(await openRemoteStore(config, options), config, blobStoreKey(config), options.report);
 }
@@ -78,8 +80,9 @@ export async function withWrappers(
   return {
     blobs: cached?.store ?? limited.store,
     packsAtOnce: transfers.atOnce + 1,
+    isAway: () => counted.isAway(),
     remote: () => ({ ...counted.statistics(), transfers: limited.statistics(), cache: cached?.statistics() }),
-    hurry: () => eventLoop.after(counted.statistics().awaySinceMs === undefined ? HURRY_MS : 0, () => hurry.abort()),
+    hurry: () => eventLoop.after(counted.isAway() ? 0 : HURRY_MS, () => hurry.abort()),
   };
 }
 

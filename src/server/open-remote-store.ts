@@ -1,9 +1,10 @@
 /** Stores that are far away, as the configuration names them. */
-import { openAzureStore, type AzureStoreOptions } from "../blob/azure/azure-store.ts";
+import { openAzureStore } from "../blob/azure/azure-store.ts";
 import type { BlobStore } from "../blob/blob-store.ts";
 import { openCasStore } from "../blob/cas/cas-store.ts";
 import { openS3Store } from "../blob/s3/s3-store.ts";
 import type { BlobStoreConfig } from "../config/config.ts";
+import { azureCredential } from "./azure-credential.ts";
 import { s3Credentials } from "./s3-credentials.ts";
 import { exposureOf, readNamedFile } from "./secret-file.ts";
 
@@ -32,10 +33,8 @@ export async function openRemoteStore(
         credentials: s3Credentials(config, process.env, report),
         conditionalWrites: config.type === "s3",
       });
-    case "azure": {
-      const credential = azureCredential(config);
-      return openAzureStore({ ...config, ca, create, credential: () => credential });
-    }
+    case "azure":
+      return openAzureStore({ ...config, ca, create, credential: azureCredential(config, process.env, report) });
     default:
       return openCasStore({ endpoint: config.endpoint, ca, token: casToken(config, report) });
   }
@@ -48,20 +47,6 @@ function readAuthorities(path: string | undefined): string | undefined {
   if (pem.includes("-----BEGIN CERTIFICATE-----")) return pem;
   throw new Error(
     `ca: ${path} has no certificate in PEM form (-----BEGIN CERTIFICATE-----): convert it, or name another`,
-  );
-}
-
-function azureCredential(config: RemoteStoreConfig & { type: "azure" }): ReturnType<AzureStoreOptions["credential"]> {
-  const accountKey = config.accountKey?.reveal();
-  const sas = config.sas?.reveal();
-  const { AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN } = process.env;
-  if (accountKey !== undefined) return { accountKey };
-  if (sas !== undefined) return { sas };
-  if (AZURE_STORAGE_KEY !== undefined) return { accountKey: AZURE_STORAGE_KEY };
-  if (AZURE_STORAGE_SAS_TOKEN !== undefined) return { sas: AZURE_STORAGE_SAS_TOKEN };
-  throw new Error(
-    'blob_store.type = "azure" has no credentials: set account_key or sas, or AZURE_STORAGE_KEY or ' +
-      "AZURE_STORAGE_SAS_TOKEN in the environment of voe",
   );
 }
 

@@ -1,7 +1,7 @@
 /** Where the credentials of an S3 store come from: the configuration, a file as Amazon's tools have it, the environment. */
 import type { S3Credentials } from "../blob/s3/s3-service.ts";
 import type { S3StoreConfig } from "../config/config.ts";
-import { exposureOf, fileVersion, readNamedFile } from "./secret-file.ts";
+import { followedFile, readNamedFile } from "./secret-file.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -23,7 +23,10 @@ export function s3Credentials(
     };
     return () => found;
   }
-  if (credentialsFile !== undefined) return fromFile(credentialsFile.path, credentialsFile.profile, report);
+  if (credentialsFile !== undefined) {
+    const { path, profile } = credentialsFile;
+    return followedFile(path, () => readProfile(path, profile), report);
+  }
   const found = fromEnvironment(type, environment);
   return () => found;
 }
@@ -52,24 +55,6 @@ function fromEnvironment(type: "s3" | "b2", environment: Environment): S3Credent
     `blob_store.type = "${type}" has no credentials: write access_key_id and secret_access_key, or credentials_file, or ` +
       `set ${names} in the environment of voe`,
   );
-}
-
-function fromFile(path: string, profile: string, report: (key: string, message: string) => void): () => S3Credentials {
-  let version = fileVersion(path);
-  let found = readProfile(path, profile);
-  const exposure = exposureOf(path);
-  if (exposure !== undefined) report("credentials", exposure);
-  return () => {
-    const now = fileVersion(path);
-    if (now === version) return found;
-    version = now;
-    try {
-      found = readProfile(path, profile);
-    } catch (error) {
-      report("credentials", `the credentials read before are used on: ${(error as Error).message}`);
-    }
-    return found;
-  };
 }
 
 function readProfile(path: string, profile: string): S3Credentials {

@@ -29,8 +29,30 @@ export function exposureOf(path: string): string | undefined {
   return `${path} holds secrets and every user of this host can read it: chmod o-rwx ${path}`;
 }
 
+/**
+ * What `read` makes of a file with secrets, asked for again and again: the file is read now, and anew when it has changed,
+ * so that they can be renewed. Throws what `read` throws now; later that is reported, and what was read before stays.
+ */
+export function followedFile<T>(path: string, read: () => T, report: (key: string, message: string) => void): () => T {
+  let version = fileVersion(path);
+  let found = read();
+  const exposure = exposureOf(path);
+  if (exposure !== undefined) report("credentials", exposure);
+  return () => {
+    const now = fileVersion(path);
+    if (now === version) return found;
+    version = now;
+    try {
+      found = read();
+    } catch (error) {
+      report("credentials", `the credentials read before are used on: ${(error as Error).message}`);
+    }
+    return found;
+  };
+}
+
 /** Something that changes when a file does; undefined where it cannot be looked at. */
-export function fileVersion(path: string): string | undefined {
+function fileVersion(path: string): string | undefined {
   try {
     const { ino, mtimeMs, size } = statSync(path);
     return `${ino}:${mtimeMs}:${size}`;

@@ -2,6 +2,7 @@
  * Answers to List Blobs. Of the XML only names, sizes and the marker of the next page are needed, in elements that are
  * never nested in others of their kind: patterns find them, without a parser that knows all of XML.
  */
+import { unescapeXml } from "../http/xml-text.ts";
 import type { ObjectInfo } from "../objects/object-service.ts";
 
 export interface ObjectPage {
@@ -9,14 +10,6 @@ export interface ObjectPage {
   /** What the request for the next page says; undefined: this was the last one. */
   readonly next: string | undefined;
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-const unescapeXml = (text: string): string =>
-  text.replace(/&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi, (whole, hex?: string, decimal?: string, name?: string) => {
-    if (name !== undefined) return ENTITIES[name] ?? whole;
-    return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16));
-  });
 
 /**
  * The objects on a page, and where the next one begins. Undefined where the text is no whole listing: a blob that is

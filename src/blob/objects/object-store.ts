@@ -42,12 +42,20 @@ const blobKey = (name: string): string => `${name.slice(0, 2)}/${name.slice(2)}`
  */
 export async function openObjectStore(options: ObjectStoreOptions): Promise<BlobStore> {
   const { service, prefix } = options;
+  assertPrefix(prefix);
   const place = prefix === "" ? service.description : `${service.description}/${prefix}`;
   await openMarker(options, place);
   const atomicRefs =
     options.createsOnce === true ||
     (options.probesCreation && (await createsOnce(service, `${prefix}${PROBES}`, place)));
   return objectStore(service, prefix, place, atomicRefs);
+}
+
+/** Throws RangeError where a prefix would be another one in a URL, which leaves out "." and "..". */
+export function assertPrefix(prefix: string): void {
+  if (prefix.split("/").some((part) => part === "." || part === "..")) {
+    throw new RangeError(`the prefix "${prefix}" has "." or ".." between slashes, which no URL can have`);
+  }
 }
 
 async function openMarker({ service, prefix, create }: ObjectStoreOptions, place: string): Promise<void> {

@@ -32,10 +32,3 @@ export const queryUrl = (bucket: string, query: Readonly<Record<string, string>>
  */
 const encodePart = (part: string): string =>
   encodeURIComponent(part).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
-
-/** Throws RangeError where a prefix would be another one in a URL, which leaves out "." and "..". */
-export function assertPrefix(prefix: string): void {
-  if (prefix.split("/").some((part) => part === "." || part === "..")) {
-    throw new RangeError(`the prefix "${prefix}" has "." or ".." between slashes, which no URL can have`);
-  }
-}

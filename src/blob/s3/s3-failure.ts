@@ -53,9 +53,11 @@ const AGAIN = fixed("unavailable", "it may work when it is tried again: check th
 const TOKEN = fixed("denied", "the session token is not valid, or no longer: get new credentials");
 const FULL = fixed("full", "free space, or raise the quota or cap");
 
+const NO_SUCH_KEY = fixed("missing", "it was deleted, or never stored there");
+
 /** Codes of the Amazon S3 API reference, "Error responses", and of what Ceph, Swift and Backblaze add to them. */
 const VERDICTS: Readonly<Record<string, Verdict>> = {
-  NoSuchKey: fixed("missing", "it was deleted, or never stored there"),
+  NoSuchKey: NO_SUCH_KEY,
   NoSuchBucket: [
     "denied",
     (_, { bucket, host }) => `there is no bucket ${bucket} at ${host}: check bucket, endpoint and region, or create it`,
@@ -91,14 +93,14 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
 };
 
 function verdictOf({ status, headers, body }: Refusal, code: string | undefined): Verdict {
-  if (code !== undefined && VERDICTS[code] !== undefined) return VERDICTS[code];
+  if (code !== undefined && Object.hasOwn(VERDICTS, code)) return VERDICTS[code]!;
   if (status >= 300 && status < 400) return REGION;
   if (code === undefined && status === 400 && headers.has("x-amz-bucket-region")) return REGION;
   const failure = failureOfStatus(status);
   if (failure === "missing" && body !== "" && code === undefined) {
     return fixed("denied", "that is no answer of an S3 store: check endpoint");
   }
-  if (failure === "missing") return VERDICTS["NoSuchKey"]!;
+  if (failure === "missing") return NO_SUCH_KEY;
   if (failure === "unavailable") return AGAIN;
   if (failure === "full") return FULL;
   if (status === 403) return fixed(failure, "check the credentials, and what they are permitted to do");

@@ -29,6 +29,8 @@ export interface S3ServiceOptions {
 }
 
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/** What an object is stored with, and read whole with: HTTP does not tell an answer that something on the way cut. */
+const DIGEST_HEADER = "x-amz-meta-sha256";
 const SIGNING_KEYS_MOST = 8;
 const ERROR_MOST_BYTES = 16 * 1024;
 /** 1000 keys of at most 1024 bytes, each of which XML may make six times as long, and what else is said of them. */
@@ -66,7 +68,11 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
       ...(sessionToken === undefined ? {} : { sessionToken }),
       method,
       url,
-      headers: { ...request.headers, "X-Amz-Content-Sha256": hash },
+      headers: {
+        ...request.headers,
+        "X-Amz-Content-Sha256": hash,
+        ...(body === undefined ? {} : { [DIGEST_HEADER]: hash }),
+      },
       service: "s3",
       region,
       cache: signingKeys,
@@ -136,14 +142,24 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
             );
           }
           const received = await answer.into(target, at, lengthBytes);
-          return received >= lengthBytes ? undefined : (range.sizeBytes ?? received);
+          const sizeBytes = range.sizeBytes ?? offsetBytes + received;
+          if (received >= lengthBytes) return undefined;
+          if (sizeBytes < offsetBytes + lengthBytes) return sizeBytes;
+          throw cutAnswer(what, place.host);
         },
       );
       return sizeBytes === "beyond" ? await size(key, what, signal) : sizeBytes;
     },
 
     read: (key, mostBytes, what, signal) =>
-      send({ method: "GET", url: urlOf(key), what, signal }, [200], (answer) => answer.bytes(mostBytes + 1)),
+      send({ method: "GET", url: urlOf(key), what, signal }, [200], async (answer) => {
+        const bytes = await answer.bytes(mostBytes + 1);
+        // Absent where the object was not stored by voe, but copied there.
+        const digest = answer.headers.get(DIGEST_HEADER);
+        if (bytes.length > mostBytes || digest === null) return bytes;
+        if (digest === (await bodyDigest("sha256", bytes, signal)).toHex()) return bytes;
+        throw cutAnswer(what, place.host);
+      }),
 
     size,
 
@@ -179,6 +195,13 @@ export function createS3Service(options: S3ServiceOptions): ObjectService {
     },
   };
 }
+
+/** The error of an answer whose body is not what was stored, though HTTP took it for whole. */
+const cutAnswer = (what: string, host: string): BlobStoreError =>
+  new BlobStoreError(
+    "unavailable",
+    `${what} (the answer of ${host} was cut or changed on the way): check what is between this host and the store`,
+  );
 
 /** The first byte of a partial answer and the size of the whole object (RFC 9110, section 14.4). */
 function rangeIn(headers: Headers): { firstBytes: number; sizeBytes: number } | undefined {

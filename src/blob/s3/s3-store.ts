@@ -1,7 +1,7 @@
 import type { BlobStore } from "../blob-store.ts";
 import { createHttpClient } from "../http/http-client.ts";
 import { openObjectStore } from "../objects/object-store.ts";
-import { assertPrefix, type S3Style } from "./s3-address.ts";
+import type { S3Style } from "./s3-address.ts";
 import { createS3Service, type S3Credentials } from "./s3-service.ts";
 
 export interface S3StoreOptions {
@@ -32,7 +32,6 @@ export interface S3StoreOptions {
  */
 export async function openS3Store(options: S3StoreOptions): Promise<BlobStore> {
   const { prefix, create, conditionalWrites, ca, stallTimeoutMs } = options;
-  assertPrefix(prefix);
   const client = createHttpClient({ ca, stallTimeoutMs });
   const service = createS3Service({ ...options, client });
   return await openObjectStore({ service, prefix, create, probesCreation: conditionalWrites });

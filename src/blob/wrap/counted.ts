@@ -23,6 +23,8 @@ export interface RequestStatistics {
 export interface CountedStore {
   readonly store: BlobStore;
   readonly statistics: () => RequestStatistics;
+  /** Whether nothing has succeeded since it failed. */
+  readonly isAway: () => boolean;
 }
 
 const noCounters = (): RequestCounters => ({ requests: 0, errors: 0, bytes: 0 });
@@ -105,6 +107,7 @@ export function withCounters(store: BlobStore, nowMs: () => number): CountedStor
       listRefs: (prefix, signal) => counted("ref", () => store.listRefs(prefix, signal)),
       deleteRef: (name, signal) => counted("ref", () => store.deleteRef(name, signal)),
     },
+    isAway: () => awaySinceMs !== undefined,
     statistics: () => ({ requests: structuredClone(requests), lastError, awaySinceMs }),
   };
 }

@@ -49,6 +49,7 @@ test("every other place is another store", () => {
       endpoint: s3.endpoint,
       accountKey: undefined,
       sas: undefined,
+      credentialsFile: undefined,
       ca,
       cache,
       transfers,

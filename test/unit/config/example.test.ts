@@ -46,6 +46,7 @@ test("with all its lines in effect the example has only the pairs in it that exc
     "server.interface: is there beside interfaces; keep one of the two",
     "target.cas.blob_store.credentials_file: is there beside access_key_id; keep one of the two",
     "target.cas.blob_store.sas: is there beside account_key; keep one of the two",
+    "target.cas.blob_store.credentials_file: is there beside account_key; keep one of the two",
     "target.cas.blob_store.address: is there beside endpoint; keep one of the two",
     "target.cas.blob_store.token_file: is there beside token; keep one of the two",
   ]);

@@ -59,6 +59,8 @@ path = "/data/blobs"
     },
     nbd: {
       bind: { host: "127.0.0.1", port: 10809 },
+      socket: undefined,
+      maxConnections: 100,
       allow: [{ address: "127.0.0.0", prefixLength: 8, family: "ipv4" }],
       tls: undefined,
     },
@@ -69,6 +71,7 @@ path = "/data/blobs"
         configString: "archive",
         readOnly: true,
         allowMacs: ["52:54:00:ab:cd:ef", "02:00:00:00:00:01"],
+        allowClients: [],
         sync: { kind: "interval", intervalMs: 1000 },
         backend: {
           kind: "cas",
@@ -111,6 +114,7 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
         configString: "",
         readOnly: false,
         allowMacs: [],
+        allowClients: [],
         sync: { kind: "always" },
         backend: {
           kind: "cas",
@@ -256,6 +260,10 @@ test("an Azure store has the endpoint of its account", () => {
     accountKey: undefined,
   });
   expect((store as { sas: Secret }).sas.reveal()).toBe("sv=1");
+  expect(storeOf('type = "azure"\naccount = "acc"\ncontainer = "c"\ncredentials_file = "/etc/a"')).toMatchObject({
+    sas: undefined,
+    credentialsFile: "/etc/a",
+  });
 });
 
 test("a network store is given by endpoint or by address", () => {

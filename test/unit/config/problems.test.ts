@@ -319,6 +319,10 @@ test.each([
     "voe.toml:10: target.cas.blob_store.sas: is there beside account_key; keep one of the two",
   ],
   [
+    'type = "azure"\naccount = "a"\ncontainer = "c"\nsas = "x"\ncredentials_file = "/y"',
+    "voe.toml:11: target.cas.blob_store.credentials_file: is there beside sas; keep one of the two",
+  ],
+  [
     'type = "s3"\nbucket = "b"\naccess_key_id = "id"',
     "voe.toml:9: target.cas.blob_store.access_key_id: is there without secret_access_key; write both, or neither to take",
   ],

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlobStore } from "../../../../src/blob/blob-store.ts";
 import { openFileStore } from "../../../../src/blob/file-store.ts";
-import { openObjectStore } from "../../../../src/blob/objects/object-store.ts";
+import { assertPrefix, openObjectStore } from "../../../../src/blob/objects/object-store.ts";
 import { failureOf, getBytes, listAll } from "../../../support/blob-requests.ts";
 import { memoryObjects, type MemoryObjects } from "../../../support/memory-objects.ts";
 import { makeNamedBlob } from "../../../support/named-blob.ts";
@@ -142,4 +142,9 @@ test("the keys are the paths of a store in a directory, which opens as one", asy
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+});
+
+test("a prefix that a URL would lose is refused", () => {
+  for (const prefix of [".", "..", "a/../b/", "./a"]) expect(() => assertPrefix(prefix)).toThrow(RangeError);
+  for (const prefix of ["", "a", "a/b/", "..a/.b", "a..b"]) assertPrefix(prefix);
 });

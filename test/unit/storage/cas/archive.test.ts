@@ -337,6 +337,9 @@ test("a volume without its journal is refused, though no checkpoint was made yet
   const own = directory;
   directory = await mkdtemp(join(tmpdir(), "voe-archive-"));
   try {
+    expect(await reasonOf(openStore())).toContain("has no claim to it");
+    // A store of before there were claims.
+    for (const name of contents.refs.keys()) if (name.startsWith("writer/")) contents.refs.delete(name);
     expect(await reasonOf(openStore())).toContain("holds no journal");
   } finally {
     await rm(directory, { recursive: true });
