@@ -20,11 +20,11 @@ import { NodeReader } from "../tree/node-reader.ts";
 import { HASH_BYTES } from "../tree/shape.ts";
 import type { TreeRoot } from "../tree/walk.ts";
 import { planCopy, type PlannedVolume, type Wanted } from "./copy-plan.ts";
+import { describeWriter, newestWriter } from "../writer-ref.ts";
 import { copyTree } from "./copy-tree.ts";
 
 const NODE_CACHE_BYTES = 16 * 2 ** 20;
 const STORE_ID_REF = "store/id";
-const WRITERS = "writer/";
 
 export interface CopyOptions {
   readonly source: BlobStore;
@@ -124,10 +124,11 @@ const copiedOf = ({ name, volumeId, presentCount }: PlannedVolume, copied: reado
 
 /** A store that is written by a server is no replica, and its journal does not know what would come in. */
 async function refuseInUse(destination: BlobStore): Promise<void> {
-  if ((await destination.listRefs(WRITERS)).length === 0) return;
+  const writer = await newestWriter(destination);
+  if (writer === undefined) return;
   throw new Error(
-    `${destination.description} is written by a voe, or was: it is no replica, and nothing is copied into it. Copy into ` +
-      `a store of its own`,
+    `${destination.description} is written by ${describeWriter(writer)}: it is no replica, or no longer, and nothing is ` +
+      `copied into it. Copy into a store of its own`,
   );
 }
 

@@ -4,6 +4,7 @@ import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../.
 import type { Archive } from "../../../../../src/storage/cas/archive.ts";
 import { encodeRootRecord, type RootRecord } from "../../../../../src/storage/cas/root-record.ts";
 import { rootRefName } from "../../../../../src/storage/cas/root-refs.ts";
+import { encodeWriter, writerRefName } from "../../../../../src/storage/cas/writer-ref.ts";
 import { rootsIn } from "../../../../../src/storage/cas/recover-volumes.ts";
 import {
   blockOf,
@@ -173,8 +174,9 @@ test("a volume that was written at the destination has gone another way, and is 
 });
 
 test("a store that a voe has claimed is no replica, and nothing is copied into it", async () => {
-  await createMemoryStore(destination).createRef(`writer/${"1".padStart(20, "0")}`, new Uint8Array(1));
-  expect(await reasonOf(copy())).toContain("is no replica");
+  const writer = { epoch: 1, writerId: "a".repeat(32), host: "attic", claimedMs: 1_700_000_000_000 };
+  await createMemoryStore(destination).createRef(writerRefName(1), encodeWriter(writer));
+  expect(await reasonOf(copy())).toContain("is written by attic");
   expect(destination.blobs.size).toBe(0);
 });
 
