@@ -84,7 +84,7 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
     const end = found.splice(-2);
     const isLast = end[0] === LIST_END;
     if (end[1] === "" && (isLast || end[0] === LIST_MORE)) return { lines: found, isLast };
-    throw new BlobStoreError("unavailable", `${what} (the list of ${endpoint} broke off): try again`);
+    throw brokenOff(what, endpoint);
   };
 
   async function* listBlobs(what: string, signal: AbortSignal | undefined): AsyncGenerator<ObjectInfo[]> {
@@ -119,12 +119,22 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
         const [, sizeText = null] = /\/(\d+)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
         const sizeBytes = lengthIn(sizeText, what);
         if (answer.status === 416) return sizeBytes;
-        return (await answer.into(target, at, lengthBytes)) === lengthBytes ? undefined : sizeBytes;
+        if ((await answer.into(target, at, lengthBytes)) === lengthBytes) return undefined;
+        if (sizeBytes < offsetBytes + lengthBytes) return sizeBytes;
+        throw brokenOff(what, endpoint);
       });
     },
 
     read: (key, mostBytes, what, signal) =>
-      send({ method: "GET", path: pathOf(key), what, signal }, [200], (answer) => answer.bytes(mostBytes + 1)),
+      send({ method: "GET", path: pathOf(key), what, signal }, [200], async (answer) => {
+        const bytes = await answer.bytes(mostBytes + 1);
+        const digest = answer.headers.get(DIGEST_HEADER);
+        if (digest === null)
+          throw new BlobStoreError("denied", `${what} (${endpoint} is no voe cas-server): check host, port and path`);
+        if (bytes.length > mostBytes || digest === digestHeader(await bodyDigest("sha256", bytes, signal)))
+          return bytes;
+        throw brokenOff(what, endpoint);
+      }),
 
     size,
 
@@ -144,6 +154,12 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
     },
   };
 }
+
+const brokenOff = (what: string, endpoint: string): BlobStoreError =>
+  new BlobStoreError(
+    "unavailable",
+    `${what} (the answer of ${endpoint} is not whole): check the network, and what is between this host and the server`,
+  );
 
 /** The path that a file store's key has on the server. */
 function pathOf(key: string): string {
