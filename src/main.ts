@@ -2,6 +2,7 @@
 import { defineCommand, renderUsage, runCommand, type CommandDef, type SubCommandsDef } from "citty";
 import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
+import { casServerCommand } from "./commands/cas-server.ts";
 import { check } from "./commands/check.ts";
 import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
@@ -29,6 +30,7 @@ const commands: SubCommandsDef = {
   snapshot: snapshotCommand,
   import: importCommand,
   export: exportCommand,
+  "cas-server": casServerCommand,
 };
 
 const main = defineCommand({

@@ -27,6 +27,9 @@ export interface ReadableFile {
   close(): Promise<void>;
 }
 
+/** The content of a file, in order. A piece is not touched any more when the next one is asked for. */
+export type Pieces = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
 export interface FileSystem {
   /** Makes one directory. Does nothing where it is there. */
   makeDirectory(path: string): Promise<void>;
@@ -34,8 +37,11 @@ export interface FileSystem {
   sizeBytes(path: string): Promise<number>;
   /** A whole small file; of a larger one, `mostBytes` and one more. */
   readFile(path: string, mostBytes: number): Promise<Uint8Array>;
-  /** Creates a file that must not be there, and makes its content durable, not its name. */
-  createFile(path: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * Creates a file that must not be there, and makes its content durable, not its name. Pieces are written one after
+   * the other; what they throw is thrown.
+   */
+  createFile(path: string, pieces: Pieces): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   /** Gives a file a second name. Fails with EEXIST where there is one. */
   link(path: string, to: string): Promise<void>;
@@ -86,12 +92,16 @@ export const realFileSystem: FileSystem = {
       await file.close();
     }
   },
-  async createFile(path, bytes) {
+  async createFile(path, pieces) {
     const file = await open(path, "wx", FILE_MODE);
     try {
-      for (let doneBytes = 0; doneBytes < bytes.length;) {
-        const { bytesWritten } = await file.write(bytes, doneBytes, bytes.length - doneBytes, doneBytes);
-        doneBytes += bytesWritten;
+      let atBytes = 0;
+      for await (const bytes of pieces) {
+        for (let doneBytes = 0; doneBytes < bytes.length;) {
+          const { bytesWritten } = await file.write(bytes, doneBytes, bytes.length - doneBytes, atBytes);
+          doneBytes += bytesWritten;
+          atBytes += bytesWritten;
+        }
       }
       await file.sync();
     } finally {

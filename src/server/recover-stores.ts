@@ -7,8 +7,9 @@ import { beginRecovery, hasArchiveState, type RecoveredArchive } from "../storag
 import { realDisk } from "../storage/cas/real-disk.ts";
 import { verifyAtRest } from "../storage/cas/verify/verify-at-rest.ts";
 import type { VerifyEvent } from "../storage/cas/verify/verify-events.ts";
-import { openBlobs } from "./archive-set.ts";
+
 import { openArchiveState } from "./archive-state.ts";
+import { openBlobStore } from "./open-blob-store.ts";
 
 export interface StoreToRecover {
   readonly blobStore: BlobStoreConfig;
@@ -51,7 +52,7 @@ export async function recoverStore(
   options: RecoverStoreOptions,
 ): Promise<RecoveredArchive | { readonly kept: string }> {
   const { stateDirectory, signal } = options;
-  const blobs = await openBlobs(blobStore, false);
+  const { blobs } = await openBlobStore(blobStore, { create: false, report: options.report });
   try {
     const state = await openArchiveState(stateDirectory, blobStoreKey(blobStore), blobs);
     try {

@@ -7,6 +7,7 @@ import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
+import type { BlockStorage } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { watchJournal } from "./checkpoint-watch.ts";
 import { assertWhole, checkpoints } from "./checkpoints.ts";
@@ -18,10 +19,11 @@ import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
-import { rootStorage, type RootStorage } from "./root-storage.ts";
+import { rootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
 import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
+import { storeBacklog } from "./store-backlog.ts";
 import { newVolumeId } from "./volume-id.ts";
 import { openStoreIndex } from "./store-index.ts";
 import { diff } from "./tree/diff.ts";
@@ -65,10 +67,14 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Packs that are filled or stored at a time, each in memory of its own: enough for a local store unless given. */
+  readonly packsAtOnce?: number;
   /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
   readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
+  /** Whether the blob store is away, as far as is known. */
+  readonly isStoreAway?: () => boolean;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
   readonly packRunner?: PackRunner;
   readonly firmware: string;
@@ -114,7 +120,7 @@ export interface Archive {
    */
   restore(volume: string, id: string): Promise<{ restored: Snapshot; before: Snapshot }>;
   /** A snapshot as a read-only disk; without `id` the present, as it is at a checkpoint that is made for it. */
-  openRoot(volume: string, id?: string): Promise<RootStorage>;
+  openRoot(volume: string, id?: string): Promise<BlockStorage>;
   /** Makes a new volume with the content of a snapshot, in a time that does not depend on its size. */
   clone(volume: string, id: string, name: string): Promise<void>;
   /** What changed from one snapshot to the other, in ascending order. */
@@ -160,7 +166,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
-  const roots = new Set<RootStorage>();
+  const roots = new Set<BlockStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -236,6 +242,12 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   });
   const stopChecking = watchClaim(claim, options.claimCheckMs, report);
   const makeRoom = roomMaker(journal, () => job.run());
+  const backlog = storeBacklog({
+    ...parts,
+    volumes: () => [...kept.values()],
+    isFailing: () => options.isStoreAway?.() === true || job.statistics().failure !== undefined,
+    store: blobs.description,
+  });
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
   const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {
@@ -245,6 +257,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       info: { readOnly, model: "voe archive", serial: entry.volumeId.slice(0, 20), firmware: options.firmware },
       sync,
       makeRoom,
+      slowdown: backlog.slowdown,
     });
     entry.disk = served;
     return {
@@ -352,6 +365,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       journalBytes: journal.sizeBytes,
       journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,
+      backlog: backlog.statistics(),
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
@@ -363,6 +377,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     close() {
       closing ??= (async () => {
         stopWatching();
+        backlog.close();
         stopChecking();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>

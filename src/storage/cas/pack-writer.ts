@@ -12,8 +12,8 @@ import { ENTRY, ENTRY_BYTES, FOOTER_BYTES, packBlobName, type BlockKind } from "
 import type { PackJobResult, PackState } from "./pack-jobs.ts";
 import type { PackRunner } from "./pack-runner.ts";
 
-/** Packs that are filled or stored at a time: one is filled while the others are on their way. */
-const MOST_PACKS = 3;
+/** Packs that are filled or stored at a time unless configured: one is filled while the others are on their way. */
+const PACKS_AT_ONCE = 3;
 /** Batches under way: one is filled, one hashed, one packed, and one waits so that nobody else does. */
 const MOST_BATCHES = 4;
 
@@ -21,6 +21,8 @@ export interface PackWriterOptions {
   readonly runner: PackRunner;
   readonly blobs: BlobStore;
   readonly packBytes: number;
+  /** Packs that are filled or stored at a time, each in memory of its own. */
+  readonly packsAtOnce?: number;
   readonly underWay: BlocksUnderWay;
   /** Is told of a pack that is durable, with a directory that may be kept. The pack counts as stored once it resolves. */
   readonly stored: (name: Uint8Array, directory: PackDirectory, packBytes: number) => Promise<void>;
@@ -68,7 +70,7 @@ const stateOf = ({ space, entryCount, dataBytes }: OpenPack): PackState => ({
 });
 
 export function createPackWriter(options: PackWriterOptions): PackWriter {
-  const { runner, blobs, packBytes, underWay, report } = options;
+  const { runner, blobs, packBytes, underWay, report, packsAtOnce = PACKS_AT_ONCE } = options;
   const queue: Waiting[] = [];
   const freeBatches: BlockBatch[] = [];
   const batches: BlockBatch[] = [];
@@ -137,7 +139,7 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
     for (;;) {
       const pack = freePacks.pop();
       if (pack !== undefined) return pack;
-      if (packs.length < MOST_PACKS) {
+      if (packs.length < packsAtOnce) {
         const made = { space: allocatePackSpace(packBytes), entryCount: 0, dataBytes: 0, finished: undefined };
         packs.push(made);
         return made;
