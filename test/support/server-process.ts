@@ -27,6 +27,8 @@ export interface ServerProcess extends AsyncDisposable {
  */
 export async function startServer(options: {
   arguments: readonly string[];
+  /** Another command that serves. */
+  command?: "nbd-server" | "cas-server";
   /** The directory it runs in: the embedded default puts its data there. */
   directory: string;
   /** Network namespace to run in; absent: that of the tests. */
@@ -34,7 +36,8 @@ export async function startServer(options: {
   readyTimeoutMs?: number;
 }): Promise<ServerProcess> {
   const prefix = options.namespace === undefined ? [] : ["ip", "netns", "exec", options.namespace];
-  const child = Bun.spawn([...prefix, ...voeCommand(), "serve", ...options.arguments], {
+  const command = options.command ?? "serve";
+  const child = Bun.spawn([...prefix, ...voeCommand(), command, ...options.arguments], {
     cwd: options.directory,
     stdin: "ignore",
     stdout: "pipe",
@@ -65,7 +68,7 @@ export async function startServer(options: {
   if (outcome !== "ready") {
     child.kill("SIGKILL");
     await child.exited;
-    throw new Error(`voe serve ${options.arguments.join(" ")} ${outcome}; its output:\n${log}`);
+    throw new Error(`voe ${command} ${options.arguments.join(" ")} ${outcome}; its output:\n${log}`);
   }
   const stop = async (name: NodeJS.Signals) => {
     child.kill(name);
