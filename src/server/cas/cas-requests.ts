@@ -84,6 +84,12 @@ function refusalOf(error: unknown): Response {
   return refusal(status, error.message, { [FAILURE_HEADER]: error.failure });
 }
 
+/** A small answer, with which it can be told whether all of it arrived. */
+const whole = (bytes: Uint8Array): Response =>
+  new Response(bytes as Uint8Array<ArrayBuffer>, {
+    headers: { ...BYTES_HEADERS, [DIGEST_HEADER]: digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest()) },
+  });
+
 const notAllowed = (allow: string): Response => refusal(405, `only ${allow} is served here`, { allow });
 
 type Route = (request: Request, hold: () => () => void, signal: AbortSignal) => Response | Promise<Response>;
@@ -210,8 +216,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
           const refs = await refsOf(namespace);
           if (refs === undefined) return refusal(404, `there is no ref ${name}`, { [FAILURE_HEADER]: "missing" });
           const bytes = await refs.readRef(name);
-          const headers = { ...BYTES_HEADERS, [DIGEST_HEADER]: digestHeader(await bodyDigest("sha256", bytes)) };
-          return new Response(bytes as Uint8Array<ArrayBuffer>, { headers });
+          return whole(bytes);
         }
         case "PUT":
           return putRef(namespace, name, request);
@@ -251,11 +256,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
     }
     if (kind === REFS_PATH && isRefName(name)) return ["ref", ref(namespace, name)];
     if (kind === MARKER_PATH && name === "") {
-      return [
-        "other",
-        (request) =>
-          request.method === "GET" ? done(200, new TextDecoder().decode(markerBytes())) : notAllowed("GET"),
-      ];
+      return ["other", ({ method }) => (method === "GET" ? whole(markerBytes()) : notAllowed("GET"))];
     }
     const what = kind === BLOBS_PATH ? "blob: 64 lower-case hexadecimal digits" : "ref";
     const isName = kind === BLOBS_PATH || kind === REFS_PATH;
