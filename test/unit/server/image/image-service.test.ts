@@ -6,8 +6,8 @@ import { createArchiveBed } from "../../../support/archive-bed.ts";
 import { framesOf, receive, streamOf } from "../../../support/image-frames.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
 import { turnsOfLoop } from "../../../support/until.ts";
-import { someClient } from "../../../support/status-report.ts";
-import type { ClientStatus } from "../../../../src/control/status.ts";
+import { someClient, someConnection } from "../../../support/status-report.ts";
+import type { ClientStatus, NbdConnectionStatus } from "../../../../src/control/status.ts";
 import { frameReader } from "../../../../src/protocol/image/frame.ts";
 
 const SECTORS = 16_384;
@@ -15,9 +15,17 @@ const image = new Uint8Array(64 * 512).fill(3);
 const plain = { target: "e1.0", force: false, trimRest: false };
 const present = { target: "e1.0" };
 
-function open(over: Partial<ImageTarget> = {}, clients: readonly ClientStatus[] = []) {
+function open(
+  over: Partial<ImageTarget> = {},
+  clients: readonly ClientStatus[] = [],
+  connections: readonly NbdConnectionStatus[] = [],
+) {
   const target: ImageTarget = { storage: memoryStorage(SECTORS), failure: undefined, ...over };
-  const service = imageService({ find: (name) => (name === "e1.0" ? target : undefined), clients: () => clients });
+  const service = imageService({
+    find: (name) => (name === "e1.0" ? target : undefined),
+    clients: () => clients,
+    connections: () => connections,
+  });
   return { service, target };
 }
 
@@ -33,6 +41,20 @@ async function refusalOf(promise: Promise<unknown>): Promise<[number, string]> {
     return error instanceof ImageRefusal ? [error.httpStatus, error.message] : [500, (error as Error).message];
   }
 }
+
+test("an image is not imported into a disk that an NBD client has open, unless it has to be", async () => {
+  const connections = [someConnection({ client: "10.0.0.5:4711", export: "e1.0" })];
+  const { service } = open({}, [], connections);
+  const request = { ...plain, sizeBytes: image.length };
+  const [status, reason] = await refusalOf(service.importImage(request, streamOf(framesOf(image))));
+  expect([status, reason]).toEqual([
+    409,
+    "10.0.0.5:4711 has e1.0 open over NBD: disconnect it first, or import with --force",
+  ]);
+  await service.importImage({ ...request, force: true }, streamOf(framesOf(image)));
+  const other = open({}, [], [someConnection({ export: "e1.1" })]).service;
+  await other.importImage(request, streamOf(framesOf(image)));
+});
 
 test("what was imported is exported", async () => {
   const { service } = open();
