@@ -22,6 +22,7 @@ import {
   REFS_PATH,
 } from "../../blob/cas/cas-protocol.ts";
 import type { FileStore } from "../../blob/file-store.ts";
+import { bodyDigest } from "../../blob/http/body-digest.ts";
 import { markerBytes } from "../../blob/store-marker.ts";
 import { PACK_MOST_BYTES } from "../../storage/cas/pack-format.ts";
 import { blobBody, BodyRefusal, boundedPieces, namedPieces, smallBody } from "./blob-bodies.ts";
@@ -198,7 +199,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const putRef = async (namespace: string | undefined, name: string, request: Request): Promise<Response> => {
     const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES));
     const said = request.headers.get(DIGEST_HEADER);
-    if (said !== null && said !== digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest())) {
+    if (said !== null && said !== digestHeader(await bodyDigest("sha256", bytes))) {
       throw new BodyRefusal(422, `the body of ref ${name} does not match its ${DIGEST_HEADER}: send it again`);
     }
     const refs = (await namespaces.open(namespace, true))!;
