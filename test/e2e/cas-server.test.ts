@@ -7,15 +7,15 @@ import { join } from "node:path";
 import { openCasStore } from "../../src/blob/cas/cas-store.ts";
 import { openCasServer } from "../../src/server/cas/cas-server.ts";
 import { failureOf, getBytes, listAll } from "../support/blob-requests.ts";
-import { makeCertificates } from "../support/certificates.ts";
+import { makeAuthority, makeCertificate } from "../support/certificates.ts";
 import { makeNamedBlob, nameOf } from "../support/named-blob.ts";
 import { reasonOf } from "../support/reason-of.ts";
-import { missingForPrograms } from "../support/nbd-bed.ts";
+import { missingForPrograms } from "../support/nbd-clients.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { startServer, voeCommand, type ServerProcess } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
 
-const missing = missingForPrograms("certtool", "curl");
+const missing = missingForPrograms("openssl", "curl");
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const PACK_BYTES = 16 * 2 ** 20;
 
@@ -38,23 +38,23 @@ async function start(...more: string[]): Promise<string> {
 
 describe.skipIf(missing !== undefined)(titleUnless(missing, "voe cas-server"), () => {
   test("with a certificate it serves those who trust it and know the token, and tells the token to nobody", async () => {
-    const home = makeCertificates(directory, "home").server;
-    const stranger = makeCertificates(directory, "stranger").server;
-    const ca = (of: string): string => readFileSync(join(of, "ca-cert.pem"), "utf8");
+    for (const authority of ["home", "stranger"]) makeAuthority(directory, authority);
+    makeCertificate(directory, "server", "localhost", "home");
+    const ca = (of: string): string => readFileSync(join(directory, `${of}-cert.pem`), "utf8");
     chmodSync(join(directory, "token"), 0o644);
-    const endpoint = await start("--cert", join(home, "server-cert.pem"), "--key", join(home, "server-key.pem"));
+    const endpoint = await start("--cert", "server-cert.pem", "--key", "server-key.pem");
     expect(endpoint).toStartWith("https://");
-    const store = await openCasStore({ endpoint, token: TOKEN, ca: ca(home) });
+    const store = await openCasStore({ endpoint, token: TOKEN, ca: ca("home") });
     const blob = makeNamedBlob(100_000, 1);
     await store.put(blob.name, blob.bytes);
     expect(Buffer.compare(await getBytes(store, blob.name, 0, 100_000), blob.bytes)).toBe(0);
-    expect(await failureOf(openCasStore({ endpoint, token: TOKEN, ca: ca(stranger) }))).toBe("denied");
-    expect(await failureOf(openCasStore({ endpoint, token: `${TOKEN}0`, ca: ca(home) }))).toBe("denied");
+    expect(await failureOf(openCasStore({ endpoint, token: TOKEN, ca: ca("stranger") }))).toBe("denied");
+    expect(await failureOf(openCasStore({ endpoint, token: `${TOKEN}0`, ca: ca("home") }))).toBe("denied");
     const curl = Bun.spawnSync([
       "curl",
       "-sf",
       "--cacert",
-      join(home, "ca-cert.pem"),
+      join(directory, "home-cert.pem"),
       "-H",
       `Authorization: Bearer ${TOKEN}`,
       `${endpoint}/blobs/${blob.name}`,
