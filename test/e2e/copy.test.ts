@@ -1,6 +1,6 @@
 /** Replication for real: into a bucket, interrupted, and out of it again. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -9,6 +9,9 @@ import type { CasBackendConfig } from "../../src/config/config.ts";
 import { createArchiveBed, type ArchiveBed, type RunningBed } from "../support/archive-bed.ts";
 import { missingForRadosgw, RADOSGW_BUCKET, sharedRadosgw } from "../support/object-stores/radosgw.ts";
 import { reasonOf } from "../support/reason-of.ts";
+import { missingForPrograms } from "../support/nbd-clients.ts";
+import { writeServerConfig } from "../support/server-config.ts";
+import { startServer, voeCommand } from "../support/server-process.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { readSectors, writeSectors } from "../support/storage-requests.ts";
@@ -17,6 +20,59 @@ import { recoverStore } from "../../src/server/recover-stores.ts";
 const missing = missingForRadosgw();
 const MIB = 2 ** 20;
 const SIZE_BYTES = 96 * MIB;
+
+const missingForProcess = missingForPrograms();
+
+describe.skipIf(missingForProcess !== undefined)(titleUnless(missingForProcess, "voe copy as a process"), () => {
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), "voe-copy-"));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+  const at = (...parts: string[]): string => join(directory, ...parts);
+
+  const voe = (...args: string[]) => {
+    const { exitCode, stdout, stderr } = Bun.spawnSync([...voeCommand(), ...args], { cwd: directory });
+    return { status: exitCode, said: stdout.toString(), log: stderr.toString() };
+  };
+  const configure = (name: string): Promise<string> => {
+    mkdirSync(at(name));
+    const target = { shelf: 1, slot: 0, backend: "cas", store: at(name, "store"), size: "32MiB" } as const;
+    return writeServerConfig(at(name), { interfaces: [], targets: [target] });
+  };
+
+  test("a disk that is served is copied, recovered elsewhere and read back byte for byte", async () => {
+    const [here, there] = [await configure("here"), await configure("there")];
+    const image = new Uint8Array(32 * MIB);
+    seededRandom(4).fill(image.subarray(5 * MIB, 9 * MIB));
+    writeFileSync(at("image"), image);
+    await using server = await startServer({ arguments: [here], directory });
+    const control = ["--control", at("here", "voe.sock")];
+    expect(voe("import", "image", "e1.0", ...control).status).toBe(0);
+    expect(voe("snapshot", "create", "e1.0", ...control).status).toBe(0);
+
+    const copied = voe("copy", here, "e1.0", "--to", there, "--json");
+    expect([copied.status, copied.log]).toEqual([0, ""]);
+    expect(JSON.parse(copied.said)).toMatchObject({
+      copies: [{ broughtBytes: 4 * MIB, volumes: [{ name: "e1.0", presentCount: 0, copied: [{ kind: "snapshot" }] }] }],
+    });
+    const again = voe("copy", here, "--to", there);
+    expect([again.status, again.said]).toEqual([0, expect.stringContaining("e1.0: nothing is missing")]);
+    expect(voe("copy", here, "--to", here)).toMatchObject({
+      status: 2,
+      log: expect.stringContaining("the same store"),
+    });
+    expect(voe("copy", here, "e7.7", "--to", there)).toMatchObject({ status: 2 });
+    expect(await server.stop("SIGTERM")).toBe(0);
+
+    expect(voe("recover", there).status).toBe(0);
+    expect(voe("copy", here, "--to", there)).toMatchObject({ status: 1, log: expect.stringContaining("no replica") });
+    await using replica = await startServer({ arguments: [there], directory });
+    expect(voe("export", "e1.0", "out", "--control", at("there", "voe.sock")).status).toBe(0);
+    expect(Buffer.compare(readFileSync(at("out")), image)).toBe(0);
+    expect(await replica.stop("SIGTERM")).toBe(0);
+  }, 30_000);
+});
 
 describe.skipIf(missing !== undefined)(titleUnless(missing, "voe copy into Ceph radosgw"), () => {
   let directory: string;
