@@ -8,6 +8,8 @@ import type { TreeRoot } from "./tree/walk.ts";
 
 /** Changed blocks that one call looks at, in 3 to 5 ms; the extents it gives end before the next. */
 const MOST_CHANGED_BLOCKS = 32768;
+/** Nodes of the tree's lowest level that it reads: 1 GiB of data in blocks of 4 KiB. */
+const MOST_LEAVES = 2048;
 
 /** Sectors from `from` up to, not including, `to`. */
 interface Run {
@@ -56,14 +58,16 @@ export async function treeExtents(
     }
   };
   // Clients ask bit by bit: the nodes stay at hand for the next call.
+  let toldBlocks = fromBlock;
   const loading = { read: reader.load.bind(reader) };
-  const range = { fromBlock, toBlock: Math.ceil(end / blockSectors) };
+  const range = { fromBlock, toBlock: Math.ceil(end / blockSectors), mostLeaves: MOST_LEAVES };
   for await (const { firstBlock, blockCount, isHole } of allocatedRanges(loading, tree, range)) {
-    addUpTo(Math.min(end, (firstBlock + blockCount) * blockSectors), isHole);
+    toldBlocks = firstBlock + blockCount;
+    addUpTo(Math.min(end, toldBlocks * blockSectors), isHole);
     if (list.isFull) break;
   }
-  // A volume that grew since the commit.
-  addUpTo(end, true);
+  // A volume that grew since the commit has holes behind its tree.
+  if (toldBlocks >= Math.min(range.toBlock, tree.blockCount)) addUpTo(end, true);
   return list.extents;
 }
 
