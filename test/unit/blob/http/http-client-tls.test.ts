@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createHttpClient } from "../../../../src/blob/http/http-client.ts";
 import { failureOf } from "../../../support/blob-requests.ts";
-import { makeCertificates } from "../../../support/certificates.ts";
+import { makeCertificates } from "../../../support/documented-certificates.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
 import { titleUnless } from "../../../support/requirements.ts";
 
@@ -15,8 +15,8 @@ test.skipIf(missing !== undefined)(
   async () => {
     const directory = mkdtempSync(join(tmpdir(), "voe-tls-"));
     const of = (authority: string) => {
-      const { server } = makeCertificates(directory, authority);
-      return (name: string): string => readFileSync(join(server, `${name}.pem`), "utf8");
+      const { directory: home } = makeCertificates(directory, authority);
+      return (name: string): string => readFileSync(join(home, `${name}.pem`), "utf8");
     };
     const [right, wrong] = [of("right"), of("wrong")];
     using server = Bun.serve({
