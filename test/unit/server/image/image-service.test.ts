@@ -81,7 +81,7 @@ test("an exposed snapshot is exported as that, and not as what its volume is now
       const { aoe, archive } = running.targets.list.find((target) => target.name === name)!;
       return { storage: aoe.storage, failure: undefined, archive };
     };
-    const service = imageService({ find, clients: () => [] });
+    const service = imageService({ find, clients: () => [], connections: () => [] });
     for (const [target, content] of [
       ["e1.0", 2],
       ["e9.0", 1],
