@@ -41,7 +41,7 @@ export async function treeExtents(
   const end = Math.min(sector + count, endBlock * blockSectors);
   // Gathered before anything is waited for: what is written meanwhile is as if it came after.
   const runs = layers
-    .map((layer, i) => runsOf(layer, changed[i]!, blockSectors, end))
+    .map((layer, i) => runsOf(layer, changed[i]!, blockSectors, fromBlock, end))
     .reduceRight<Run[]>((under, over) => [...overlaid(under, over)], []);
 
   let next = 0;
@@ -72,9 +72,9 @@ export async function treeExtents(
 }
 
 /** What a layer says of the sectors before `end`, ascending: nothing of what did not change. */
-function runsOf(layer: DirtyBlocks, blocks: Float64Array, blockSectors: number, end: number): Run[] {
+function runsOf(layer: DirtyBlocks, blocks: Float64Array, blockSectors: number, fromBlock: number, end: number): Run[] {
   const runs: Run[] = [];
-  const zeroed = [...layer.zeroRanges()];
+  const zeroed = [...layer.zeroRanges(fromBlock, end / blockSectors)];
   let next = 0;
   for (const block of blocks) {
     for (; next < zeroed.length && zeroed[next]![0] < block; next++) runs.push(zeroRun(zeroed[next]!, blockSectors));
