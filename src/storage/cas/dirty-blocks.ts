@@ -37,8 +37,8 @@ export interface DirtyBlocks {
   isDirty(block: number): boolean;
   /** Numbers of the dirty blocks from `from` up to, not including, `to`, ascending, without those discarded whole. */
   blocks(from?: number, to?: number): Float64Array;
-  /** Ranges of blocks that were discarded whole, and not written since. */
-  zeroRanges(): IterableIterator<readonly [from: number, to: number]>;
+  /** Ranges of blocks that were discarded whole, and not written since: those that have a part from `from` to before `to`. */
+  zeroRanges(from?: number, to?: number): IterableIterator<readonly [from: number, to: number]>;
 }
 
 /** `blockSectors`: sectors of a block, a power of two. */
@@ -198,6 +198,6 @@ export function dirtyBlocks(blockSectors: number): DirtyBlocks {
       // 262,144 of them take 8 ms.
       return numbers.subarray(0, count).sort();
     },
-    zeroRanges: () => zeroed.intervals(),
+    zeroRanges: (from, to) => zeroed.intervals(from, to),
   };
 }
