@@ -88,10 +88,9 @@ function checkRange(source: Uint8Array, at: number, lengthBytes: number, target:
 }
 
 /** What each character of base64url stands for, by its code (RFC 4648, section 5). */
+const BASE64_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BASE64_VALUES = new Uint8Array(128);
-for (const [value, character] of [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].entries()) {
-  BASE64_VALUES[character.charCodeAt(0)] = value;
-}
+for (let value = 0; value < 64; value++) BASE64_VALUES[BASE64_CHARACTERS.charCodeAt(value)] = value;
 
 const sixBits = (text: string, at: number): number => BASE64_VALUES[text.charCodeAt(at)]!;
 
