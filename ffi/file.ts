@@ -13,6 +13,7 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
+const FALLOC_FL_ZERO_RANGE = 0x10;
 /** <linux/fs.h>; the same numbers on x86-64 and arm64. */
 const BLKGETSIZE64 = 0x80081272;
 const BLKROGET = 0x125e;
@@ -141,6 +142,11 @@ export function lockFile(fd: number, exclusive: boolean): boolean {
 /** Makes a hole: 0, or the error number. The size stays. */
 export function punchHole(fd: number, offsetBytes: number, lengthBytes: number): number {
   return libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
+}
+
+/** Makes a range read as zeros that keeps its space, or is given it: 0, or the error number. The size stays. */
+export function zeroAllocated(fd: number, offsetBytes: number, lengthBytes: number): number {
+  return libc.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
 }
 
 /** Size of a block device in bytes, or the error number negated. */

@@ -34,6 +34,7 @@ const table = {
   recv: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
   send: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32], returns: T.i64_fast },
   sendmmsg: { args: [T.i32, T.u64_fast, T.u32, T.i32], returns: T.i32 },
+  sendmsg: { args: [T.i32, T.u64_fast, T.i32], returns: T.i64_fast },
   sendto: { args: [T.i32, T.u64_fast, T.u64_fast, T.i32, T.u64_fast, T.u32], returns: T.i64_fast },
   setpriority: { args: [T.i32, T.u32, T.i32], returns: T.i32 },
   setsockopt: { args: [T.i32, T.i32, T.i32, T.u64_fast, T.u32], returns: T.i32 },

@@ -2,11 +2,13 @@
 import { defineCommand, renderUsage, runCommand, type CommandDef, type SubCommandsDef } from "citty";
 import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
+import { casServerCommand } from "./commands/cas-server.ts";
 import { check } from "./commands/check.ts";
 import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
 import { probeCommand } from "./commands/probe.ts";
+import { recoverCommand } from "./commands/recover.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { snapshotCommand } from "./commands/snapshot.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -24,9 +26,11 @@ const commands: SubCommandsDef = {
   probe: probeCommand,
   status: statusCommand,
   verify: verifyCommand,
+  recover: recoverCommand,
   snapshot: snapshotCommand,
   import: importCommand,
   export: exportCommand,
+  "cas-server": casServerCommand,
 };
 
 const main = defineCommand({

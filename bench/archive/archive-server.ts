@@ -4,12 +4,15 @@ import { join } from "node:path";
 import { request } from "../../src/control/client.ts";
 import type { StatusReport } from "../../src/control/status.ts";
 import type { Launch } from "../testbed/server.ts";
-import { controlSocketIn, voeCommand, writeVoeConfig } from "../testbed/voe.ts";
+import { controlSocketIn, nbdTable, voeCommand, writeVoeConfig } from "../testbed/voe.ts";
 
 export interface ArchiveVolumes {
   /** Of configuration, journal and store; made where it is not there. */
   readonly directory: string;
-  readonly interface: string;
+  /** Absent: AoE is off. */
+  readonly interface?: string;
+  /** Where NBD listens, "127.0.0.1:10809". Absent: it is off. */
+  readonly nbd?: string;
   /** One target and volume each: e1.0, e1.1 and so on. */
   readonly volumes: number;
   readonly sizeBytes: number;
@@ -46,6 +49,7 @@ path = ${JSON.stringify(blobsIn(directory))}
 `,
   );
   const server = sizeLine("journal_size", asked.journalBytes) + sizeLine("cache_size", asked.cacheBytes);
+  if (asked.nbd !== undefined) targets.push(nbdTable(asked.nbd));
   const config = writeVoeConfig(directory, asked.interface, targets.join("\n"), server);
   return { command: [...voeCommand(), "serve", config], readyLine: "voe ready" };
 }

@@ -5,6 +5,7 @@ import { busyness, machine, missing } from "../testbed/machine.ts";
 import { isWanted } from "../testbed/options.ts";
 import { compileLoad } from "../testbed/programs.ts";
 import { chosenLoads } from "./load-sections.ts";
+import { archiveTools } from "./image-tools.ts";
 import { imageKinds, measureImages, type ImageResult } from "./measure-images.ts";
 import { measureLoads, type LoadResult, type Setting } from "./measure-loads.ts";
 import { measureSnapshots } from "./measure-snapshots.ts";
@@ -66,7 +67,7 @@ export async function archiveBenchmark(args: string[]): Promise<number> {
     for (const section of sections) loads.push(await measureLoads(section, setting));
     const snapshots = takesSnapshots ? await measureSnapshots(setting) : null;
     const imageResults: ImageResult[] = [];
-    for (const kind of images) imageResults.push(await measureImages(kind, setting));
+    for (const kind of images) imageResults.push(await measureImages(kind, archiveTools(), setting));
     const { rounds, seconds, sizeBytes } = options;
     const report: Report = {
       date: new Date().toISOString().slice(0, 10),

@@ -1,4 +1,4 @@
-/** What images are brought in and out with: voe, borg, and cp for what the medium allows. */
+/** What images are brought in and out with: `voe import` and `voe export`, borg, and cp for what the medium allows. */
 import { $ } from "bun";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -7,8 +7,6 @@ import { ALL_CPUS, startServer, type Server } from "../testbed/server.ts";
 import { controlSocketIn, voeCommand, voeName } from "../testbed/voe.ts";
 import { blobsIn, launchArchive, SHELF, snapshotMs } from "./archive-server.ts";
 import { dropPageCache } from "./page-cache.ts";
-
-export type ToolName = "voe" | "borg" | "cp";
 
 export interface ToolPlace {
   /** An empty directory of the tool's own. */
@@ -33,14 +31,25 @@ export interface Tool extends AsyncDisposable {
   storedBytes(): Promise<number>;
 }
 
-async function run(command: readonly string[], signal: AbortSignal, cwd: string, env = process.env): Promise<void> {
+/** Makes a tool with an empty store. */
+export type ToolOpener = (place: ToolPlace) => Promise<Tool>;
+
+/** Runs a program to its end, and rejects with what it said where that is not well. */
+export async function run(
+  command: readonly string[],
+  signal: AbortSignal,
+  cwd: string,
+  env = process.env,
+): Promise<void> {
   const child = Bun.spawn([...command], { cwd, env, stdout: "ignore", stderr: "pipe", signal });
   const [complaints, status] = await Promise.all([child.stderr.text(), child.exited]);
   signal.throwIfAborted();
   if (status !== 0) throw new Error(`${command.join(" ")} ended with status ${status}: ${complaints.trim()}`);
 }
 
-const bytesUnder = async (path: string): Promise<number> => Number((await $`du -sB1 ${path}`.text()).split("\t")[0]);
+/** Bytes that a directory takes on its medium. */
+export const bytesUnder = async (path: string): Promise<number> =>
+  Number((await $`du -sB1 ${path}`.text()).split("\t")[0]);
 
 async function voeTool({ directory, network, sizeBytes, signal }: ToolPlace): Promise<Tool> {
   const launch = launchArchive({
@@ -76,7 +85,8 @@ async function voeTool({ directory, network, sizeBytes, signal }: ToolPlace): Pr
   };
 }
 
-async function borgTool({ directory, signal }: ToolPlace): Promise<Tool> {
+/** borg with LZ4. */
+export async function borgTool({ directory, signal }: ToolPlace): Promise<Tool> {
   const repository = join(directory, "repository");
   const env = {
     ...process.env,
@@ -102,7 +112,8 @@ async function borgTool({ directory, signal }: ToolPlace): Promise<Tool> {
   };
 }
 
-async function cpTool({ directory, signal }: ToolPlace): Promise<Tool> {
+/** cp, which shows what the medium allows. */
+export async function cpTool({ directory, signal }: ToolPlace): Promise<Tool> {
   const copyOf = (copy: 0 | 1): string => join(directory, `copy-${copy}`);
   const copy = async (from: string, to: string): Promise<void> => {
     await run(["cp", "--reflink=never", from, to], signal, directory);
@@ -118,18 +129,20 @@ async function cpTool({ directory, signal }: ToolPlace): Promise<Tool> {
   };
 }
 
-const openers = { voe: voeTool, borg: borgTool, cp: cpTool };
-
-/** Those that are installed. */
-export const toolNames = (): ToolName[] =>
-  (["voe", "borg", "cp"] as const).filter((name) => name === "voe" || Bun.which(name) !== null);
+/** Those of the archive's benchmark that are installed, in the order of the columns. */
+export const archiveTools = (): ReadonlyMap<string, ToolOpener> =>
+  new Map(
+    Object.entries({ voe: voeTool, borg: borgTool, cp: cpTool }).filter(
+      ([name]) => name === "voe" || Bun.which(name) !== null,
+    ),
+  );
 
 /** A tool with an empty store, which is gone with it. */
-export async function openTool(name: ToolName, place: ToolPlace): Promise<Tool> {
+export async function openTool(open: ToolOpener, place: ToolPlace): Promise<Tool> {
   mkdirSync(place.directory);
   const remove = (): void => rmSync(place.directory, { recursive: true, force: true });
   try {
-    const tool = await openers[name](place);
+    const tool = await open(place);
     return {
       ...tool,
       async [Symbol.asyncDispose]() {

@@ -4,8 +4,7 @@ import { closeSync, mkdirSync, openSync, rmSync, statSync, truncateSync, writeSy
 import { join } from "node:path";
 import { median } from "../testbed/median.ts";
 import { createNetwork, type Network } from "../testbed/network.ts";
-import { openTool, toolNames, type ToolName } from "./image-tools.ts";
-import type { Setting } from "./measure-loads.ts";
+import { openTool, type ToolOpener } from "./image-tools.ts";
 
 const MIB = 2 ** 20;
 
@@ -58,10 +57,14 @@ export interface ImageResult {
   readonly about: string;
   readonly imageBytes: number;
   /** What each was called with, in the order of the columns. */
-  readonly tools: Readonly<Partial<Record<ToolName, string>>>;
-  readonly figures: Readonly<
-    Partial<Record<ToolName, { readonly median: Figures; readonly rounds: readonly Figures[] }>>
-  >;
+  readonly tools: Readonly<Record<string, string>>;
+  readonly figures: Readonly<Record<string, { readonly median: Figures; readonly rounds: readonly Figures[] }>>;
+}
+
+export interface ImageSetting {
+  readonly options: { readonly sizeBytes: number; readonly rounds: number };
+  readonly directory: string;
+  readonly signal: AbortSignal;
 }
 
 async function seconds(work: () => Promise<void>): Promise<number> {
@@ -71,13 +74,14 @@ async function seconds(work: () => Promise<void>): Promise<number> {
 }
 
 async function measureTool(
-  name: ToolName,
+  name: string,
+  open: ToolOpener,
   image: string,
   place: { directory: string; network: Network },
-  setting: Setting,
+  setting: ImageSetting,
 ): Promise<{ description: string; figures: Figures }> {
   const { options, signal } = setting;
-  await using tool = await openTool(name, { ...place, sizeBytes: options.sizeBytes, signal });
+  await using tool = await openTool(open, { ...place, sizeBytes: options.sizeBytes, signal });
   const bringIn = async (copy: 0 | 1): Promise<{ taken: number; packed?: number; stored: number }> => {
     await $`sync`.quiet();
     const taken = await seconds(() => tool.bringIn(image, copy));
@@ -113,8 +117,12 @@ function medians(rounds: readonly Figures[]): Figures {
   return Object.fromEntries(keys.map((key) => [key, median(rounds.map((round) => round[key]!))])) as unknown as Figures;
 }
 
-/** Measures one kind of image with every tool that is installed. Everything it makes is gone when it is done. */
-export async function measureImages(kind: ImageKind, setting: Setting): Promise<ImageResult> {
+/** Measures one kind of image with every tool, which are named for the columns. Everything it makes is gone when it is done. */
+export async function measureImages(
+  kind: ImageKind,
+  openers: ReadonlyMap<string, ToolOpener>,
+  setting: ImageSetting,
+): Promise<ImageResult> {
   const { options, directory } = setting;
   const place = join(directory, "images");
   mkdirSync(place);
@@ -122,15 +130,16 @@ export async function measureImages(kind: ImageKind, setting: Setting): Promise<
     const image = join(place, "image");
     await kind.make(image, options.sizeBytes);
     await using network = await createNetwork(1, 9000);
-    const names = toolNames();
-    const tools: Partial<Record<ToolName, string>> = {};
-    const rounds = new Map<ToolName, Figures[]>(names.map((name) => [name, []]));
+    const names = [...openers.keys()];
+    const tools: Record<string, string> = {};
+    const rounds = new Map<string, Figures[]>(names.map((name) => [name, []]));
     // Every tool starts anew each time, so no round needs to go uncounted.
     for (let round = 1; round <= options.rounds; round++) {
       const first = round % names.length;
       for (const name of [...names.slice(first), ...names.slice(0, first)]) {
         const { description, figures } = await measureTool(
           name,
+          openers.get(name)!,
           image,
           { directory: join(place, name), network },
           setting,

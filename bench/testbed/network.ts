@@ -8,7 +8,7 @@ export interface Network extends AsyncDisposable {
   readonly interfaces: readonly string[];
 }
 
-/** Makes them with interfaces of this MTU. Needs root. Disposing of it takes all of it away. */
+/** Makes them with interfaces of this MTU; the server's has its loopback too. Needs root. Disposing of it takes all of it away. */
 export async function createNetwork(cables: number, mtuBytes: number): Promise<Network> {
   const serverNamespace = `vk-${process.pid}-server`;
   const clientNamespace = `vk-${process.pid}-client`;
@@ -24,6 +24,7 @@ export async function createNetwork(cables: number, mtuBytes: number): Promise<N
   try {
     await $`ip netns add ${serverNamespace}`.quiet();
     await $`ip netns add ${clientNamespace}`.quiet();
+    await $`ip -n ${serverNamespace} link set lo up`.quiet();
     for (const name of network.interfaces) {
       await $`ip -n ${serverNamespace} link add ${name} mtu ${mtuBytes} type veth peer name ${name} mtu ${mtuBytes} netns ${clientNamespace}`.quiet();
       await $`ip -n ${serverNamespace} link set ${name} up`.quiet();

@@ -18,14 +18,19 @@ export const controlSocketIn = (directory: string): string => join(directory, "v
 
 /**
  * Writes a configuration into a directory, whose state and control socket are there too, and returns its path. `server`
- * has more lines of [server], `targets` the tables of the targets.
+ * has more lines of [server], `targets` the tables of the targets. Without an interface AoE is off.
  */
-export function writeVoeConfig(directory: string, interfaceName: string, targets: string, server = ""): string {
+export function writeVoeConfig(
+  directory: string,
+  interfaceName: string | undefined,
+  targets: string,
+  server = "",
+): string {
   const config = join(directory, "voe.toml");
   writeFileSync(
     config,
     `[server]
-interface = ${JSON.stringify(interfaceName)}
+${interfaceName === undefined ? "" : `interface = ${JSON.stringify(interfaceName)}`}
 state_dir = ${JSON.stringify(join(directory, "state"))}
 control_socket = ${JSON.stringify(controlSocketIn(directory))}
 ${server}
@@ -33,3 +38,6 @@ ${targets}`,
   );
   return config;
 }
+
+/** The table of a configuration that has NBD served there. */
+export const nbdTable = (bind: string): string => `[nbd]\nbind = ${JSON.stringify(bind)}\n`;

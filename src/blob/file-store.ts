@@ -13,17 +13,33 @@ import {
   type BlobStore,
 } from "./blob-store.ts";
 import { failureOf, fileError } from "./file-error.ts";
-import { codeOf, realFileSystem, type FileSystem } from "./file-system.ts";
+import { codeOf, realFileSystem, type FileSystem, type Pieces } from "./file-system.ts";
 import { createOpenBlobs } from "./open-blobs.ts";
-import { openStoreDirectory, REFS, TEMPORARY } from "./store-directory.ts";
+import { lookAtStoreDirectory, openStoreDirectory, REFS, TEMPORARY } from "./store-directory.ts";
 
 export interface FileStoreOptions {
   /** Whether the store may be created where there is nothing yet; without, that is refused as a wrong path. */
   readonly create: boolean;
+  /**
+   * Neither lock nor repair: for reading a store beside the process that writes it. What would change it is `denied`,
+   * and what is seen may not be durable yet. `create` means nothing then.
+   */
+  readonly readOnly?: boolean;
   /** Most blobs that are kept open for reading. */
   readonly openMost?: number;
   /** For tests. */
   readonly fileSystem?: FileSystem;
+}
+
+/** A blob store that is on this machine. */
+export interface FileStore extends BlobStore {
+  /**
+   * As `put`, from pieces as they come: no more than one is held. Nothing is stored where they throw, which it rejects
+   * with where that is a BlobStoreError: so they can check what they yield, to the end.
+   */
+  putPieces(name: string, pieces: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
+  /** As `list`, by ascending names, those after `name` only. */
+  listAfter(name: string, signal?: AbortSignal): AsyncIterable<BlobInfo>;
 }
 
 const OPEN_MOST = 256;
@@ -35,10 +51,13 @@ const SIZES_AT_ONCE = 32;
  * Rejects with `missing` or `corrupt` where the directory is not a whole store, with `denied` where another process has
  * it open. Refs need a filesystem with hard links.
  */
-export async function openFileStore(path: string, options: FileStoreOptions): Promise<BlobStore> {
+export async function openFileStore(path: string, options: FileStoreOptions): Promise<FileStore> {
   const root = resolve(path);
   const files = options.fileSystem ?? realFileSystem;
-  const directory = await openStoreDirectory(root, options.create, files);
+  const readOnly = options.readOnly === true;
+  const directory = readOnly
+    ? await lookAtStoreDirectory(root, files)
+    : await openStoreDirectory(root, options.create, files);
   const pathOfBlob = (name: string): string => join(root, name.slice(0, 2), name.slice(2));
   const pathOfRef = (name: string): string => join(root, REFS, name);
   const openBlobs = createOpenBlobs(files, pathOfBlob, options.openMost ?? OPEN_MOST);
@@ -79,13 +98,13 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
 
   /** Writes a durable file without a name of its own, and lets `place` give it one. */
   const writeThen = async <T>(
-    bytes: Uint8Array,
+    pieces: Pieces,
     signal: AbortSignal | undefined,
     place: (temporary: string) => Promise<T>,
   ): Promise<T> => {
     const temporary = join(root, TEMPORARY, `${temporaryCount++}`);
     try {
-      await files.createFile(temporary, bytes);
+      await files.createFile(temporary, pieces);
       signal?.throwIfAborted();
       return await place(temporary);
     } catch (error) {
@@ -94,6 +113,23 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
       throw error;
     }
   };
+
+  const assertWritable = (): void => {
+    if (readOnly) throw new BlobStoreError("denied", `the blob store ${root} is open for reading only`);
+  };
+
+  const store = (name: string, pieces: Pieces, signal: AbortSignal | undefined): Promise<void> =>
+    run(`blob ${name} could not be stored`, signal, "unavailable", async () => {
+      assertWritable();
+      const path = pathOfBlob(name);
+      await writeThen(pieces, signal, async (temporary) => {
+        await ensureDirectory(dirname(path));
+        await files.rename(temporary, path);
+      });
+      // What is open under this name may be a damaged blob that was just replaced.
+      openBlobs.drop(name);
+      await files.syncDirectory(dirname(path));
+    });
 
   const removeName = async (path: string): Promise<void> => {
     try {
@@ -118,10 +154,28 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
     }
   };
 
-  const blobsIn = async (prefix: string): Promise<string[]> => {
+  const blobsIn = async (prefix: string, after: string): Promise<string[]> => {
     const entries = await files.list(join(root, prefix));
-    return entries.map(({ name }) => prefix + name).filter(isBlobName);
+    return entries
+      .map(({ name }) => prefix + name)
+      .filter((name) => isBlobName(name) && name > after)
+      .toSorted();
   };
+
+  async function* listAfter(after: string, signal?: AbortSignal): AsyncGenerator<BlobInfo, void, undefined> {
+    const listing = <T>(work: () => Promise<T>): Promise<T> =>
+      run("blobs could not be listed", signal, "unavailable", work);
+    const inRoot = (await listing(() => files.list(root)))
+      .filter(({ name, isDirectory }) => isDirectory && /^[0-9a-f]{2}$/.test(name) && name >= after.slice(0, 2))
+      .map(({ name }) => name);
+    for (const prefix of inRoot.toSorted()) {
+      const names = await listing(() => blobsIn(prefix, after));
+      for (let at = 0; at < names.length; at += SIZES_AT_ONCE) {
+        const blobs = await listing(() => Promise.all(names.slice(at, at + SIZES_AT_ONCE).map(sizeOrGone)));
+        for (const blob of blobs) if (blob !== undefined) yield blob;
+      }
+    }
+  }
 
   const refsBelow = async (name: string, prefix: string): Promise<string[]> => {
     const found: string[] = [];
@@ -143,16 +197,12 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
 
     async put(name, bytes, signal) {
       assertBlobName(name);
-      await run(`blob ${name} could not be stored`, signal, "unavailable", async () => {
-        const path = pathOfBlob(name);
-        await writeThen(bytes, signal, async (temporary) => {
-          await ensureDirectory(dirname(path));
-          await files.rename(temporary, path);
-        });
-        // What is open under this name may be a damaged blob that was just replaced.
-        openBlobs.drop(name);
-        await files.syncDirectory(dirname(path));
-      });
+      await store(name, [bytes], signal);
+    },
+
+    async putPieces(name, pieces, signal) {
+      assertBlobName(name);
+      await store(name, pieces, signal);
     },
 
     async get(name, offsetBytes, lengthBytes, target, at, signal) {
@@ -191,24 +241,13 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
       );
     },
 
-    async *list(signal) {
-      const inRoot = await run("blobs could not be listed", signal, "unavailable", () => files.list(root));
-      for (const { name: prefix, isDirectory } of inRoot) {
-        if (!isDirectory || !/^[0-9a-f]{2}$/.test(prefix)) continue;
-        const names = await run("blobs could not be listed", signal, "unavailable", () => blobsIn(prefix));
-        for (let at = 0; at < names.length; at += SIZES_AT_ONCE) {
-          const part = names.slice(at, at + SIZES_AT_ONCE);
-          const blobs = await run("blobs could not be listed", signal, "unavailable", () =>
-            Promise.all(part.map(sizeOrGone)),
-          );
-          for (const blob of blobs) if (blob !== undefined) yield blob;
-        }
-      }
-    },
+    list: (signal) => listAfter("", signal),
+    listAfter,
 
     async delete(name, signal) {
       assertBlobName(name);
       await run(`blob ${name} could not be deleted`, signal, "unavailable", async () => {
+        assertWritable();
         try {
           await removeName(pathOfBlob(name));
         } finally {
@@ -222,8 +261,9 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
       assertRefName(name);
       assertRefBytes(name, bytes);
       return await run(`ref ${name} could not be created`, signal, "unavailable", async () => {
+        assertWritable();
         const path = pathOfRef(name);
-        const outcome = await writeThen(bytes, signal, async (temporary) => {
+        const outcome = await writeThen([bytes], signal, async (temporary) => {
           await ensureDirectory(dirname(path));
           const created = await linkUnlessThere(files, temporary, path);
           await files.remove(temporary);
@@ -254,7 +294,10 @@ export async function openFileStore(path: string, options: FileStoreOptions): Pr
 
     async deleteRef(name, signal) {
       assertRefName(name);
-      await run(`ref ${name} could not be deleted`, signal, "unavailable", () => removeName(pathOfRef(name)));
+      await run(`ref ${name} could not be deleted`, signal, "unavailable", async () => {
+        assertWritable();
+        await removeName(pathOfRef(name));
+      });
     },
 
     async close() {

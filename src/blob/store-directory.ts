@@ -6,11 +6,8 @@ import { dirname, join } from "node:path";
 import { BlobStoreError } from "./blob-store.ts";
 import { failureOf, fileError } from "./file-error.ts";
 import { codeOf, type DirectoryEntry, type FileSystem } from "./file-system.ts";
+import { checkMarker, MARKER, MARKER_MOST_BYTES, markerBytes } from "./store-marker.ts";
 
-const MARKER = "voe-store.json";
-const MARKER_MOST_BYTES = 4096;
-const FORMAT = "voe blob store";
-const FORMAT_VERSION = 1;
 const LOCK = "lock";
 /** Names of refs are paths below it. */
 export const REFS = "refs";
@@ -27,7 +24,6 @@ export interface LockedDirectory {
 
 /** Opens the store at `path`; where `create`, also one that is not there yet or is an empty directory. */
 export async function openStoreDirectory(path: string, create: boolean, files: FileSystem): Promise<LockedDirectory> {
-  const what = `the blob store ${path} could not be opened`;
   try {
     if (create) await makeWithParents(path, files);
     await checkIsStore(path, create, files);
@@ -42,9 +38,22 @@ export async function openStoreDirectory(path: string, create: boolean, files: F
     }
     return { unlock };
   } catch (error) {
-    throw error instanceof BlobStoreError ? error : fileError(what, path, failureOf(error), error);
+    throw error instanceof BlobStoreError ? error : notOpened(path, error);
   }
 }
+
+/** Checks that there is a store at `path`, as it is, beside a process that may have it open. Locks and changes nothing. */
+export async function lookAtStoreDirectory(path: string, files: FileSystem): Promise<LockedDirectory> {
+  try {
+    await checkIsStore(path, false, files);
+    return { unlock() {} };
+  } catch (error) {
+    throw error instanceof BlobStoreError ? error : notOpened(path, error);
+  }
+}
+
+const notOpened = (path: string, error: unknown): BlobStoreError =>
+  fileError(`the blob store ${path} could not be opened`, path, failureOf(error), error);
 
 async function makeWithParents(path: string, files: FileSystem): Promise<void> {
   try {
@@ -99,31 +108,6 @@ async function listOrMissing(path: string, files: FileSystem): Promise<Directory
   }
 }
 
-/** The object that the bytes are, or undefined. */
-function parseJson(bytes: Uint8Array): Record<string, unknown> | undefined {
-  try {
-    return (
-      (JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Record<string, unknown> | null) ?? {}
-    );
-  } catch {
-    return undefined;
-  }
-}
-
-function checkMarker(path: string, bytes: Uint8Array): void {
-  const marker = parseJson(bytes);
-  if (marker?.["format"] !== FORMAT) {
-    throw new BlobStoreError("corrupt", `${join(path, MARKER)} is not that of a blob store: restore it from a copy`);
-  }
-  if (marker["version"] !== FORMAT_VERSION) {
-    throw new BlobStoreError(
-      "corrupt",
-      `the blob store ${path} has format ${String(marker["version"])}, and this voe knows ${FORMAT_VERSION}: use the voe ` +
-        `that wrote it, or a newer one`,
-    );
-  }
-}
-
 function lock(path: string, files: FileSystem): () => void {
   const unlock = files.lock(join(path, LOCK));
   if (unlock !== undefined) return unlock;
@@ -138,9 +122,8 @@ async function initialise(path: string, files: FileSystem): Promise<void> {
   await files.makeDirectory(join(path, REFS));
   await prepareTemporary(path, files);
   await files.syncDirectory(path);
-  const marker = `${JSON.stringify({ format: FORMAT, version: FORMAT_VERSION })}\n`;
   const written = join(path, TEMPORARY, MARKER);
-  await files.createFile(written, new TextEncoder().encode(marker));
+  await files.createFile(written, [markerBytes()]);
   await files.rename(written, join(path, MARKER));
   await files.syncDirectory(path);
 }

@@ -1,7 +1,7 @@
 /** The archives of a status report, for a terminal of 100 columns. */
 import { formatBytes, formatCount, formatDuration } from "../base/human.ts";
 import { printable } from "../base/printable.ts";
-import type { ArchiveStatus, StatusReport, VolumeStatus } from "../control/status.ts";
+import type { ArchiveStatus, RemoteStatus, StatusReport, VolumeStatus } from "../control/status.ts";
 import { count, tableLines, text, type Column } from "./table.ts";
 
 /** A name may have 255 bytes, which no terminal has columns for. */
@@ -19,6 +19,7 @@ export function archiveLines(report: StatusReport, earlier?: StatusReport, secon
       `packs     ${packsText(archive)}`,
       `cache     ${cacheText(archive, rates?.before)}`,
       `journal   ${journalText(archive)}`,
+      ...(archive.remote === null ? [] : remoteLines(archive, archive.remote, nowMs)),
       `verified  ${verificationText(archive, nowMs)}`,
       ...(archive.volumes.length === 0 ? [] : tableLines(volumeColumns(nowMs, rates), archive.volumes)),
     ];
@@ -58,12 +59,13 @@ function ratesOf(before: ArchiveStatus, seconds: number): readonly Column<Archiv
   ];
 }
 
+const percent = (part: number, whole: number): string => `${Number(((part / whole) * 100).toFixed(1))} %`;
+
 /** Of the reads since the server started, or since the report before. */
 function cacheText({ cache }: ArchiveStatus, before?: ArchiveStatus): string {
   const hits = Math.max(0, cache.hits - (before?.cache.hits ?? 0));
   const reads = hits + Math.max(0, cache.misses - (before?.cache.misses ?? 0));
-  const share =
-    reads > 0 ? `${Number(((hits / reads) * 100).toFixed(1))} % of ${formatCount(reads)} reads` : "no reads";
+  const share = reads > 0 ? `${percent(hits, reads)} of ${formatCount(reads)} reads` : "no reads";
   return `${share}; ${formatBytes(cache.usedBytes)} of ${formatBytes(cache.limitBytes)} memory`;
 }
 
@@ -88,6 +90,33 @@ function journalText({ journalBytes, journalLimitBytes, checkpoint }: ArchiveSta
     `${formatBytes(journalBytes)} of ${formatBytes(journalLimitBytes)} (${percent} %); ` +
     `checkpoints: ${checkpoints.join(", ") || "none yet"}`
   );
+}
+
+/** Of a store that is far away: what waits for it, how it fares, and what of it is on this host's disk. */
+function remoteLines({ backlog }: ArchiveStatus, remote: RemoteStatus, nowMs: number): readonly string[] {
+  const { uploads, downloads, waiting, requests, awaySince, lastError, lastErrorAt, cache } = remote;
+  const waits =
+    backlog.bytes === 0
+      ? "nothing: the store has everything"
+      : `${formatBytes(backlog.bytes)}, the oldest written ${age(backlog.since, nowMs)}`;
+  const errors = Object.values(requests).reduce((sum, kind) => sum + kind.errors, 0);
+  const state = awaySince === "" ? "there" : `AWAY since ${age(awaySince, nowMs)}`;
+  const lines = [
+    `backlog   ${waits}${backlog.slowsWrites ? "; WRITES ARE SLOWED" : ""}`,
+    `store     ${state}; ${uploads} uploads, ${downloads} downloads, ${waiting} waiting`,
+    `requests  put ${formatCount(requests.put.requests)} (${formatBytes(requests.put.bytes)}), ` +
+      `get ${formatCount(requests.get.requests)} (${formatBytes(requests.get.bytes)}), ` +
+      `others ${formatCount(requests.ref.requests + requests.other.requests)}; ${formatCount(errors)} failed`,
+  ];
+  if (lastError !== "") lines.push(`failed    ${age(lastErrorAt, nowMs)}: ${printable(lastError)}`);
+  lines.push(`on disk   ${cache === null ? "no cache, see the log" : packCacheText(cache)}`);
+  return lines;
+}
+
+function packCacheText({ hits, misses, packs, usedBytes, limitBytes }: NonNullable<RemoteStatus["cache"]>): string {
+  const reads = hits + misses;
+  const share = reads > 0 ? `${percent(hits, reads)} of ${formatCount(reads)} reads` : "no reads";
+  return `${share}; ${formatCount(packs)} packs, ${formatBytes(usedBytes)} of ${formatBytes(limitBytes)}`;
 }
 
 function verificationText({ packs, verification }: ArchiveStatus, nowMs: number): string {

@@ -8,6 +8,8 @@ import { formatSize } from "../base/size.ts";
 import type { BackendConfig, BlobStoreConfig, Config, NbdConfig, TargetConfig } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfig } from "../config/parse.ts";
+import { holdsSecret } from "../config/secret.ts";
+import { exposureOf } from "../server/secret-file.ts";
 
 /** Exit status of bad usage and bad configuration. */
 const EXIT_BAD_CONFIG = 2;
@@ -43,9 +45,12 @@ const describeTarget = ({ shelf, slot, backend, sync, readOnly }: TargetConfig):
   return `${address}: ${describeBackend(backend, address)}, ${readOnly ? "read-only" : `sync ${syncText}`}`;
 };
 
-const describeNbd = ({ bind, allow, tls }: NbdConfig): string => {
+const describeNbd = ({ bind, socket, allow, tls }: NbdConfig): string => {
+  const local = socket === undefined ? "" : `the unix socket ${socket}`;
+  if (bind === undefined) return local;
   const from = allow.length === 0 ? "anywhere" : allow.map(formatCidr).join(", ");
-  return `${formatListenAddress(bind)}, from ${from}, TLS ${tls === undefined ? "off" : "required"}`;
+  const tcp = `${formatListenAddress(bind)}, from ${from}, TLS ${tls === undefined ? "off" : "required"}`;
+  return local === "" ? tcp : `${tcp}; ${local}`;
 };
 
 const summarize = ({ server, nbd, targets }: Config, file: string): string =>
@@ -72,6 +77,8 @@ export const check = defineCommand({
     }
     try {
       const config = loadConfig(args.config);
+      const exposure = holdsSecret(config) ? exposureOf(args.config) : undefined;
+      if (exposure !== undefined) console.error(`warning: ${exposure}`);
       console.log(args.json ? JSON.stringify({ ok: true, file: args.config, config }) : summarize(config, args.config));
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;

@@ -14,6 +14,8 @@ export interface ImageSource {
   readonly sizeBytes: number | undefined;
   /** The image from its first sector to its last. A last sector that is not whole is filled up with zeros. */
   pieces(): AsyncGenerator<Piece, void, undefined>;
+  /** Ends a wait for bytes that may never come: nobody wants the rest of the pieces. */
+  interrupt(): void;
   close(): Promise<void>;
 }
 
@@ -75,6 +77,8 @@ function fileSource(path: string, file: FileHandle, sizeBytes: number): ImageSou
         await reading?.catch(() => {});
       }
     },
+    // A file or device answers by itself.
+    interrupt() {},
     close: () => file.close(),
   };
 }
@@ -100,12 +104,13 @@ function* parts(fd: number, sectorCount: number): Generator<Part, void, undefine
 }
 
 function pipeSource(stream: ReadableStream<Uint8Array>): ImageSource {
+  const reader = stream.getReader();
   return {
     sizeBytes: undefined,
     async *pieces() {
       const buffer = new Uint8Array(DATA_MOST_BYTES);
       let filledBytes = 0;
-      for await (const chunk of stream) {
+      for (let chunk; (chunk = (await reader.read()).value) !== undefined;) {
         for (let at = 0; at < chunk.length;) {
           const part = chunk.subarray(at, at + DATA_MOST_BYTES - filledBytes);
           buffer.set(part, filledBytes);
@@ -120,6 +125,7 @@ function pipeSource(stream: ReadableStream<Uint8Array>): ImageSource {
       buffer.fill(0, filledBytes, lengthBytes);
       if (lengthBytes > 0) yield { bytes: buffer.subarray(0, lengthBytes) };
     },
+    interrupt: () => void reader.cancel().catch(() => {}),
     close: () => Promise.resolve(),
   };
 }

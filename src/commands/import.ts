@@ -101,7 +101,8 @@ async function sendFrames(
   } catch (error) {
     throw failure ?? error;
   } finally {
-    // Reads that are under way end before the file is closed.
+    // Reads that are under way end before the file is closed, and one of a pipe that stays open would not.
+    source.interrupt();
     await frames.return();
   }
 }

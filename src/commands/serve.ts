@@ -5,10 +5,12 @@ import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { EPERM, SystemError } from "../../ffi/libc.ts";
 import { notifyReady, notifyReloading, notifyStopping, notifyWatchdog, watchdogIntervalMs } from "../../ffi/notify.ts";
+import { formatListenAddress } from "../base/listen-address.ts";
 import { log, rateLimited, setLogLevel } from "../base/log.ts";
 import type { Config } from "../config/config.ts";
 import { embeddedDefault } from "../config/embedded-default.ts";
 import { loadConfig } from "../config/parse.ts";
+import { holdsSecret } from "../config/secret.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { imageRoutes } from "../control/image-routes.ts";
 import { snapshotRoutes } from "../control/snapshot-routes.ts";
@@ -19,9 +21,11 @@ import { openAoeServer, type AoeServer } from "../server/aoe/aoe-server.ts";
 import { archiveSet } from "../server/archive-set.ts";
 import { openExposedTargets, type ExposedTargets } from "../server/exposed-targets.ts";
 import { openSnapshotSchedule, scheduledVolumes } from "../server/snapshot-schedule.ts";
+import { exposureOf } from "../server/secret-file.ts";
 import { snapshotService } from "../server/snapshot-service.ts";
 import { statusReporter } from "../server/status-report.ts";
-import { openTargets, type TargetSet } from "../server/target-set.ts";
+import { openNbdServer, type NbdServer } from "../server/nbd/nbd-server.ts";
+import { openTargets, type TargetFace, type TargetSet } from "../server/target-set.ts";
 import { createTurns } from "../server/turns.ts";
 import { verificationOf } from "../server/verify-archives.ts";
 import { UsageError } from "./usage-error.ts";
@@ -92,7 +96,8 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
       `${oldDisk} is the disk of an older voe and is not served: voe import ${oldDisk} e1.0 brings it into the archive`,
     );
   }
-  if (config.nbd !== undefined) warn("[nbd] is not served by this version: nothing listens there");
+  const exposure = args.configPath !== undefined && holdsSecret(config) ? exposureOf(args.configPath) : undefined;
+  if (exposure !== undefined) warn(exposure);
 
   const report = rateLimited((message) => log.warn(message));
   const archives = archiveSet(config.server, report);
@@ -105,8 +110,10 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     warn: (message) => log.warn(message),
   });
   const aoe = openAoe(config, args, targets, report, warn);
-  if (aoe !== undefined) targets.attach(aoe);
-  const status = statusReporter(targets, archives, aoe, () => [...warnings, ...exposed.warnings]);
+  if (aoe !== undefined) targets.attach(aoeFace(aoe));
+  const nbd = await openNbd(config, args, targets, report, warn);
+  if (nbd !== undefined) targets.attach(nbd);
+  const status = statusReporter(targets, archives, aoe, nbd, () => [...warnings, ...exposed.warnings]);
   const schedule = openSnapshotSchedule({ nowMs: Date.now, setTimer, tell, report });
   schedule.follow(scheduledVolumes(targets));
 
@@ -153,7 +160,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     try {
       await turns.end();
       await schedule.close();
-      await aoe?.close(DRAIN_MS);
+      await Promise.all([aoe?.close(DRAIN_MS), nbd?.close(DRAIN_MS)]);
       await http?.close();
       await images.close();
       await control.close();
@@ -168,7 +175,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
   process.on("SIGINT", () => void stop("SIGINT"));
 
   console.log(`voe ready: ${targets.list.length} target${targets.list.length === 1 ? "" : "s"}`);
-  for (const line of mountLines(targets, aoe, http?.url)) console.log(line);
+  for (const line of mountLines(targets, aoe, nbd, http?.url)) console.log(line);
   notifyReady("serving");
 }
 
@@ -204,6 +211,30 @@ function openAoe(
   }
 }
 
+const aoeFace = (aoe: AoeServer): TargetFace => ({
+  addTarget: (target) => aoe.addTarget(target.aoe),
+  removeTarget: (target) => aoe.removeTarget(target.aoe),
+  resized: (target) => aoe.announce(target.aoe),
+});
+
+/** Opens NBD where it is asked for. The embedded default does without where something else has its port. */
+async function openNbd(
+  config: Config,
+  args: ServeArguments,
+  targets: TargetSet,
+  report: (key: string, message: string) => void,
+  warn: (message: string) => void,
+): Promise<NbdServer | undefined> {
+  if (config.nbd === undefined) return undefined;
+  try {
+    return await openNbdServer(config.nbd, targets.list, report);
+  } catch (error) {
+    if (args.configPath !== undefined) throw error;
+    warn(`NBD is off: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
 /** Brings the running server to a new configuration, and says what has changed. */
 async function follow(next: Config, before: Config, targets: ExposedTargets): Promise<string[]> {
   const restart = (["interfaces", "stateDir", "controlSocket", "cacheBytes", "journalBytes", "http"] as const).filter(
@@ -212,6 +243,7 @@ async function follow(next: Config, before: Config, targets: ExposedTargets): Pr
   const changes = await targets.follow(next.targets);
   setLogLevel(next.server.logLevel);
   if (restart.length > 0) changes.push(`[server] ${restart.join(", ")} will be followed after a restart`);
+  if (!Bun.deepEquals(next.nbd, before.nbd)) changes.push("[nbd] will be followed after a restart");
   return changes;
 }
 
@@ -223,7 +255,12 @@ function setTimer(callback: () => void, afterMs: number): () => void {
 }
 
 /** How the disks are mounted from where they can be reached. */
-function mountLines(targets: TargetSet, aoe: AoeServer | undefined, httpUrl: string | undefined): string[] {
+function mountLines(
+  targets: TargetSet,
+  aoe: AoeServer | undefined,
+  nbd: NbdServer | undefined,
+  httpUrl: string | undefined,
+): string[] {
   const lines: string[] = [];
   const first = targets.list[0]?.name ?? "e1.0";
   for (const { name, info } of aoe?.interfaces() ?? []) {
@@ -239,7 +276,27 @@ function mountLines(targets: TargetSet, aoe: AoeServer | undefined, httpUrl: str
   if (aoe !== undefined && aoe.interfaces().every(({ info }) => info?.loopback === true)) {
     lines.push("  On a real wire, for everyone on it: voe serve --interface eth0 (or whatever it is called here)");
   }
-  if (aoe === undefined) lines.push("  No client can reach the disks: AoE is off");
+  if (nbd !== undefined) lines.push(...nbdLines(nbd, first));
+  if (aoe === undefined && nbd === undefined) lines.push("  No client can reach the disks: AoE and NBD are off");
   if (httpUrl !== undefined) lines.push(`  Status: ${httpUrl}`);
+  return lines;
+}
+
+/** How a client of NBD reaches a disk. */
+function nbdLines({ address, socketPath }: NbdServer, name: string): string[] {
+  const lines: string[] = [];
+  if (address !== undefined) {
+    const { host, port } = address;
+    const uri = `nbd://${formatListenAddress(address)}/${name}`;
+    lines.push(
+      `  NBD on ${formatListenAddress(address)}: modprobe nbd; nbd-client ${host} ${port} -N ${name} /dev/nbd0; ` +
+        `mkfs.ext4 /dev/nbd0; mount /dev/nbd0 /mnt; or for QEMU: -drive file=${uri},format=raw`,
+    );
+  }
+  if (socketPath !== undefined) {
+    lines.push(
+      `  NBD on ${socketPath}: nbd-client -unix ${socketPath} -N ${name} /dev/nbd0; nbdinfo 'nbd+unix:///${name}?socket=${socketPath}'`,
+    );
+  }
   return lines;
 }

@@ -1,8 +1,22 @@
 import { join } from "node:path";
 import { parseListenAddress } from "../base/listen-address.ts";
-import { BLOB_STORE_TYPES, type BlobStoreConfig, type CacheConfig, type S3StoreConfig } from "./config.ts";
-import { asOneOf, asParsed, asTable, asText, choice, fail, inside, quote, requireKey, type Table } from "./reader.ts";
-import { asByteCount, asEndpoint, asName, asPath, asSecret } from "./values.ts";
+import { BLOB_STORE_TYPES, S3_STYLES, type BlobStoreConfig, type RemoteConfig } from "./config.ts";
+import {
+  asOneOf,
+  asParsed,
+  asTable,
+  asText,
+  choice,
+  fail,
+  failType,
+  inside,
+  quote,
+  requireKey,
+  type Reader,
+  type Table,
+} from "./reader.ts";
+import { readS3Store } from "./s3-store.ts";
+import { asBoundedSize, asByteCount, asEndpoint, asName, asPath, asSecret } from "./values.ts";
 
 const CACHE_DEFAULT_BYTES = 8 * 2 ** 30;
 
@@ -12,15 +26,50 @@ const asHostPart = asParsed("a name in quotes", (text) => {
   return text;
 });
 
+const asBucket: Reader<string> = (value, place) => {
+  const name = asName(value, place);
+  if (name === undefined || !name.includes("/")) return name;
+  return fail(place, `${quote(name)} has a slash; write the bucket's name alone, and what follows it as prefix`);
+};
+
+/** What comes before every key. URLs have no parts "." and "..", and lose them. */
+const asPrefix: Reader<string> = (value, place) => {
+  const prefix = asText(value, place);
+  if (prefix === undefined || prefix === "") return prefix;
+  const parts = prefix.split("/");
+  const bad = parts.some((part, index) => part === "." || part === ".." || (part === "" && index < parts.length - 1));
+  return bad ? fail(place, `${quote(prefix)} has an empty part, "." or ".."; write for example "host1/"`) : prefix;
+};
+
+/** Memory is bounded by it: each upload holds a pack of 16 MiB. */
+const TRANSFERS_MOST = 64;
+const TRANSFERS_DEFAULT = 4;
+
+const asTransferCount: Reader<number> = (value, place) => {
+  const wanted = `how many uploads may be under way at once, an integer from 1 to ${TRANSFERS_MOST}`;
+  if (typeof value !== "bigint") return failType(place, value, wanted);
+  return value >= 1 && value <= TRANSFERS_MOST
+    ? Number(value)
+    : fail(place, `${value} is out of range; write ${wanted}`);
+};
+
+/** Bytes a second: below 64 KiB a pack would be on its way for longer than stores and networks bear. */
+const asRate = asBoundedSize("64KiB", "1TiB");
+
 export const blobStoreKeys = {
   type: asOneOf(BLOB_STORE_TYPES),
   path: asPath,
-  bucket: asName,
-  prefix: asText,
+  bucket: asBucket,
+  prefix: asPrefix,
   region: asHostPart,
   endpoint: asEndpoint,
   access_key_id: asName,
   secret_access_key: asSecret,
+  session_token: asSecret,
+  credentials_file: asPath,
+  profile: asName,
+  style: asOneOf(S3_STYLES),
+  ca: asPath,
   account: asHostPart,
   container: asName,
   account_key: asSecret,
@@ -30,32 +79,40 @@ export const blobStoreKeys = {
     return `http://${text}`;
   }),
   token: asSecret,
+  token_file: asPath,
   cache_path: asPath,
   cache_size: asByteCount,
+  transfers: asTransferCount,
+  upload_limit: asRate,
+  download_limit: asRate,
 };
 
 type Keys = typeof blobStoreKeys;
-type StoreTable = Table<Keys>;
+export type StoreTable = Table<Keys>;
 
 export const asBlobStoreTable = asTable(blobStoreKeys);
 
-const CACHE_KEYS = ["cache_path", "cache_size"] as const;
+const REMOTE_KEYS = ["ca", "cache_path", "cache_size", "transfers", "upload_limit", "download_limit"] as const;
 const S3_KEYS = [
   "bucket",
   "prefix",
   "region",
   "endpoint",
+  "style",
   "access_key_id",
   "secret_access_key",
-  ...CACHE_KEYS,
+  "session_token",
+  "credentials_file",
+  "profile",
+  ...REMOTE_KEYS,
 ] as const;
 
 const KEYS_OF_TYPE: Record<BlobStoreConfig["type"], readonly (keyof Keys)[]> = {
   file: ["path"],
   s3: S3_KEYS,
   b2: S3_KEYS,
-  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", ...CACHE_KEYS],
-  cas: ["endpoint", "address", "token", ...CACHE_KEYS],
+  azure: ["account", "container", "prefix", "endpoint", "account_key", "sas", "credentials_file", ...REMOTE_KEYS],
+  cas: ["endpoint", "address", "token", "token_file", ...REMOTE_KEYS],
 };
 
 const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void => {
@@ -66,45 +123,25 @@ const failForeignKeys = (table: StoreTable, type: BlobStoreConfig["type"]): void
   }
 };
 
-const readCache = ({ values }: StoreTable, stateDir: string): CacheConfig => ({
-  path: values.cache_path ?? join(stateDir, "cache"),
-  sizeBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
+const readRemote = ({ values }: StoreTable, stateDir: string): RemoteConfig => ({
+  ca: values.ca,
+  cache: {
+    path: values.cache_path ?? join(stateDir, "cache"),
+    sizeBytes: values.cache_size ?? CACHE_DEFAULT_BYTES,
+  },
+  transfers: {
+    atOnce: values.transfers ?? TRANSFERS_DEFAULT,
+    uploadBytesPerSecond: values.upload_limit,
+    downloadBytesPerSecond: values.download_limit,
+  },
 });
-
-const readS3 = (table: StoreTable, type: "s3" | "b2", stateDir: string): S3StoreConfig | undefined => {
-  const { values, place } = table;
-  const bucket = requireKey(table, "bucket", "write the name of the bucket");
-  if (type === "b2") requireKey(table, "region", 'write the region of the bucket, for example "us-west-004"');
-  for (const [one, other] of [
-    ["access_key_id", "secret_access_key"],
-    ["secret_access_key", "access_key_id"],
-  ] as const) {
-    if (!table.has(one) || table.has(other)) continue;
-    fail(inside(place, one), `is there without ${other}; write both, or neither to take them from the environment`);
-  }
-  const { region = "us-east-1", access_key_id: accessKeyId, secret_access_key: secretAccessKey } = values;
-  if (bucket === undefined) return undefined;
-  return {
-    type,
-    bucket,
-    prefix: values.prefix ?? "",
-    region,
-    endpoint:
-      values.endpoint ??
-      (type === "b2" ? `https://s3.${region}.backblazeb2.com` : `https://s3.${region}.amazonaws.com`),
-    credentials:
-      accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
-    cache: readCache(table, stateDir),
-  };
-};
 
 const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undefined => {
   const { values, place } = table;
   const account = requireKey(table, "account", "write the name of the storage account");
   const container = requireKey(table, "container", "write the name of the container");
-  if (table.has("account_key") && table.has("sas")) {
-    fail(inside(place, "sas"), "is there beside account_key; keep one of the two");
-  }
+  const [kept, ...others] = (["account_key", "sas", "credentials_file"] as const).filter((key) => table.has(key));
+  for (const key of others) fail(inside(place, key), `is there beside ${kept}; keep one of the two`);
   if (account === undefined || container === undefined) return undefined;
   return {
     type: "azure",
@@ -114,7 +151,8 @@ const readAzure = (table: StoreTable, stateDir: string): BlobStoreConfig | undef
     endpoint: values.endpoint ?? `https://${account}.blob.core.windows.net`,
     accountKey: values.account_key,
     sas: values.sas,
-    cache: readCache(table, stateDir),
+    credentialsFile: values.credentials_file,
+    ...readRemote(table, stateDir),
   };
 };
 
@@ -127,7 +165,10 @@ const readCasStore = (table: StoreTable, stateDir: string): BlobStoreConfig | un
   }
   const endpoint = values.endpoint ?? values.address;
   if (endpoint === undefined) return undefined;
-  return { type: "cas", endpoint, token: values.token, cache: readCache(table, stateDir) };
+  if (table.has("token") && table.has("token_file")) {
+    fail(inside(place, "token_file"), "is there beside token; keep one of the two");
+  }
+  return { type: "cas", endpoint, token: values.token, tokenFile: values.token_file, ...readRemote(table, stateDir) };
 };
 
 /** [target.cas.blob_store]; `stateDir` is where the cache is unless the table says otherwise. */
@@ -140,5 +181,7 @@ export const readBlobStore = (table: StoreTable, stateDir: string): BlobStoreCon
     return path === undefined ? undefined : { type, path };
   }
   if (type === "azure") return readAzure(table, stateDir);
-  return type === "cas" ? readCasStore(table, stateDir) : readS3(table, type, stateDir);
+  if (type === "cas") return readCasStore(table, stateDir);
+  const store = readS3Store(table, type);
+  return store === undefined ? undefined : { ...store, ...readRemote(table, stateDir) };
 };

@@ -28,7 +28,11 @@ export interface ServerConfig {
 }
 
 export interface NbdConfig {
-  readonly bind: ListenAddress;
+  /** At least one of the two is there. */
+  readonly bind: ListenAddress | undefined;
+  /** Path of a unix socket. */
+  readonly socket: string | undefined;
+  readonly maxConnections: number;
   /** Where clients may come from; empty: anywhere that reaches `bind`. */
   readonly allow: readonly Cidr[];
   /** Absent: TLS is off. */
@@ -50,6 +54,8 @@ export interface TargetConfig {
   readonly readOnly: boolean;
   /** Lower-case "aa:bb:cc:dd:ee:ff", each once; empty: everyone on the wire. */
   readonly allowMacs: readonly string[];
+  /** Common names of the certificates that NBD clients need one of; empty: everyone who may connect. */
+  readonly allowClients: readonly string[];
   readonly sync: SyncConfig;
   readonly backend: BackendConfig;
   /** Where it is no target of the configuration: what a running server was asked to serve beside those. */
@@ -116,8 +122,27 @@ export interface CacheConfig {
   readonly sizeBytes: number;
 }
 
+/** What may be on its way to and from a store that is far away. */
+export interface TransferConfig {
+  /** Uploads at a time, from 1 to 64; of downloads there may be twice as many. */
+  readonly atOnce: number;
+  /** Bytes a second; undefined: as many as there are. */
+  readonly uploadBytesPerSecond: number | undefined;
+  readonly downloadBytesPerSecond: number | undefined;
+}
+
+/** What all stores that are far away have. */
+export interface RemoteConfig {
+  /** PEM file of the authorities that sign the server's certificate; undefined: the usual ones. */
+  readonly ca: string | undefined;
+  readonly cache: CacheConfig;
+  readonly transfers: TransferConfig;
+}
+
+export const S3_STYLES = ["auto", "path", "virtual-host"] as const;
+
 /** Amazon S3, whatever speaks its protocol, and Backblaze B2, which does so without conditional writes. */
-export interface S3StoreConfig {
+export interface S3StoreConfig extends RemoteConfig {
   readonly type: "s3" | "b2";
   readonly bucket: string;
   /** Before every key; may be empty. */
@@ -125,12 +150,21 @@ export interface S3StoreConfig {
   readonly region: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: they come from the environment. */
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: Secret } | undefined;
-  readonly cache: CacheConfig;
+  /** Where the bucket's name goes: auto is the host's name at Amazon and Backblaze, and the path elsewhere. */
+  readonly style: (typeof S3_STYLES)[number];
+  /** At most one of the two is there; neither: they come from the environment. */
+  readonly credentials: S3CredentialsConfig | undefined;
+  readonly credentialsFile: { readonly path: string; readonly profile: string } | undefined;
 }
 
-interface AzureStoreConfig {
+export interface S3CredentialsConfig {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: Secret;
+  /** Of temporary credentials. */
+  readonly sessionToken: Secret | undefined;
+}
+
+export interface AzureStoreConfig extends RemoteConfig {
   readonly type: "azure";
   readonly account: string;
   readonly container: string;
@@ -138,18 +172,19 @@ interface AzureStoreConfig {
   readonly prefix: string;
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** At most one of the two is there; neither: it comes from the environment. */
+  /** At most one of the three is there; none: the credential comes from the environment. */
   readonly accountKey: Secret | undefined;
   readonly sas: Secret | undefined;
-  readonly cache: CacheConfig;
+  /** A path. */
+  readonly credentialsFile: string | undefined;
 }
 
 /** The network store that `voe cas-server` is. */
-interface CasStoreConfig {
+interface CasStoreConfig extends RemoteConfig {
   readonly type: "cas";
   /** Without a slash at the end. */
   readonly endpoint: string;
-  /** Absent: it comes from the environment, or the server asks for none. */
+  /** At most one of the two is there; neither: it comes from the environment, or the server asks for none. */
   readonly token: Secret | undefined;
-  readonly cache: CacheConfig;
+  readonly tokenFile: string | undefined;
 }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { deepFreeze } from "./deep-freeze.ts";
+import { NBD_CONNECTIONS_DEFAULT } from "./nbd.ts";
 import { CACHE_DEFAULT_BYTES, JOURNAL_DEFAULT_BYTES } from "./server.ts";
 
 /**
@@ -19,7 +20,13 @@ export const embeddedDefault = (dataDir: string): Config =>
       journalBytes: JOURNAL_DEFAULT_BYTES,
       http: { host: "127.0.0.1", port: 9464 },
     },
-    nbd: undefined,
+    nbd: {
+      bind: { host: "127.0.0.1", port: 10809 },
+      socket: undefined,
+      maxConnections: NBD_CONNECTIONS_DEFAULT,
+      allow: [],
+      tls: undefined,
+    },
     targets: [
       {
         shelf: 1,
@@ -27,6 +34,7 @@ export const embeddedDefault = (dataDir: string): Config =>
         configString: "archive",
         readOnly: false,
         allowMacs: [],
+        allowClients: [],
         sync: { kind: "always" },
         backend: {
           kind: "cas",

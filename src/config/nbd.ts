@@ -1,14 +1,28 @@
 import { parseCidr } from "../base/cidr.ts";
 import { formatListenAddress, isLoopback } from "../base/listen-address.ts";
 import type { NbdConfig, TlsConfig } from "./config.ts";
-import { asListOf, asOneOf, asParsed, asTable, fail, inside, isWrong, requireKey, type Table } from "./reader.ts";
+import {
+  asInteger,
+  asListOf,
+  asOneOf,
+  asParsed,
+  asTable,
+  fail,
+  inside,
+  isWrong,
+  requireKey,
+  type Table,
+} from "./reader.ts";
 import { asListenAddress } from "./server.ts";
-import { asPath } from "./values.ts";
+import { asPath, asSocketPath } from "./values.ts";
 
+export const NBD_CONNECTIONS_DEFAULT = 100;
 const TLS_FILES = ["cert", "key", "client_ca"] as const;
 
 export const nbdKeys = {
   bind: asListenAddress,
+  socket: asSocketPath,
+  max_connections: asInteger(1, 10_000),
   allow: asListOf(asParsed('an address range in quotes, for example "192.168.1.0/24"', parseCidr)),
   tls: asOneOf(["off", "required"]),
   cert: asPath,
@@ -35,13 +49,13 @@ const readTls = (table: Table<typeof nbdKeys>): TlsConfig | undefined => {
   return undefined;
 };
 
-/** [nbd], which may be absent, as may its `bind`: NBD is off then. */
+/** [nbd], which may be absent, as may its `bind` and `socket`: NBD is off then. */
 export const readNbd = (table: Table<typeof nbdKeys> | undefined): NbdConfig | undefined => {
   if (table === undefined) return undefined;
-  const { bind, allow = [] } = table.values;
+  const { bind, socket, allow = [], max_connections: maxConnections = NBD_CONNECTIONS_DEFAULT } = table.values;
   const tls = readTls(table);
-  if (bind === undefined) return undefined;
-  const isGuarded = allow.length > 0 || table.values.tls === "required" || isLoopback(bind);
+  if (bind === undefined && socket === undefined) return undefined;
+  const isGuarded = bind === undefined || allow.length > 0 || table.values.tls === "required" || isLoopback(bind);
   if (!isGuarded && !isWrong(table, "allow") && !isWrong(table, "tls")) {
     fail(
       inside(table.place, "bind"),
@@ -49,5 +63,5 @@ export const readNbd = (table: Table<typeof nbdKeys> | undefined): NbdConfig | u
         'allow = ["192.168.1.0/24"], set tls = "required", or bind to 127.0.0.1',
     );
   }
-  return { bind, allow, tls };
+  return { bind, socket, maxConnections, allow, tls };
 };

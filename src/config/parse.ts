@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { parse, TomlError, type TomlTable } from "smol-toml";
 import { blobStoreKeys } from "./blob-store.ts";
 import { casKeys } from "./cas.ts";
-import type { Config } from "./config.ts";
+import type { Config, NbdConfig, TargetConfig } from "./config.ts";
 import { ConfigError, type Problem } from "./config-error.ts";
 import { deepFreeze } from "./deep-freeze.ts";
 import { findKeyLines } from "./key-lines.ts";
 import { asNbdTable, nbdKeys, readNbd } from "./nbd.ts";
-import { asTable, inside, type Place, type Reader } from "./reader.ts";
+import { asTable, fail, inside, type Place, type Reader } from "./reader.ts";
 import { asServerTable, readServer, serverKeys } from "./server.ts";
 import { deviceKeys, fileKeys, readTargets, targetKeys } from "./target.ts";
 
@@ -50,6 +50,18 @@ const parseToml = (text: string, file: string): TomlTable => {
   }
 };
 
+/** Names in certificates say nothing where no certificate is shown. */
+const checkAllowClients = (targets: readonly TargetConfig[], nbd: NbdConfig | undefined, place: Place): void => {
+  if (nbd?.bind === undefined || nbd.tls !== undefined) return;
+  for (const [index, { allowClients }] of targets.entries()) {
+    if (allowClients.length === 0) continue;
+    fail(
+      inside(inside(place, index), "allow_clients"),
+      'names clients by their certificates, and no client shows one while TLS is off; set tls = "required" in [nbd], or remove it',
+    );
+  }
+};
+
 /**
  * The configuration in a TOML text. `file` is the name of it in messages. Throws ConfigError with everything that is
  * wrong; where the text is not TOML, that is the first mistake only.
@@ -65,6 +77,7 @@ export const parseConfig = (text: string, file: string): Config => {
   const server = readServer(values.server);
   const nbd = readNbd(values.nbd);
   const targets = readTargets(values.target, inside(top, "target"), server.stateDir);
+  checkAllowClients(targets, nbd, inside(top, "target"));
   if (problems.length > 0) throw new ConfigError(problems.sort((a, b) => a.line - b.line));
   return deepFreeze({ server, nbd, targets });
 };

@@ -29,3 +29,7 @@ export class Secret {
     return SHOWN;
   }
 }
+
+/** Whether there is a secret anywhere in a value. */
+export const holdsSecret = (value: unknown): boolean =>
+  value instanceof Secret || (typeof value === "object" && value !== null && Object.values(value).some(holdsSecret));

@@ -1,13 +1,10 @@
 import { parseListenAddress } from "../base/listen-address.ts";
 import { LOG_LEVELS, type ServerConfig } from "./config.ts";
-import { asListOf, asOneOf, asParsed, asTable, fail, inside, quote, type Reader, type Table } from "./reader.ts";
-import { asBoundedSize, asPath } from "./values.ts";
+import { asListOf, asOneOf, asParsed, asTable, fail, inside, quote, type Table } from "./reader.ts";
+import { asBoundedSize, asPath, asSocketPath } from "./values.ts";
 
 /** IFNAMSIZ of Linux, less the zero byte at the end. */
 const INTERFACE_NAME_MAX_BYTES = 15;
-/** sun_path of Linux's `sockaddr_un`, less the zero byte at the end. */
-const SOCKET_PATH_MAX_BYTES = 107;
-
 export const CACHE_DEFAULT_BYTES = 512 * 2 ** 20;
 export const JOURNAL_DEFAULT_BYTES = 2 * 2 ** 30;
 
@@ -17,15 +14,6 @@ const asInterface = asParsed('the name of a network interface, for example "eth0
   }
   return name;
 });
-
-const asSocketPath: Reader<string> = (value, place) => {
-  const path = asPath(value, place);
-  if (path === undefined || Buffer.byteLength(path) <= SOCKET_PATH_MAX_BYTES) return path;
-  return fail(
-    place,
-    `${quote(path)} is over ${SOCKET_PATH_MAX_BYTES} bytes, more than a socket's path may have; shorten it`,
-  );
-};
 
 export const asListenAddress = asParsed('HOST:PORT in quotes, for example "127.0.0.1:9464"', parseListenAddress);
 

@@ -25,7 +25,7 @@ import {
   requireKey,
   type Table,
 } from "./reader.ts";
-import { asDiskSize, asDuration, asPath } from "./values.ts";
+import { asDiskSize, asDuration, asName, asPath } from "./values.ts";
 
 const CONFIG_STRING_MAX_BYTES = 1024;
 /** The directive count of an AoE mask list is one byte. */
@@ -63,6 +63,7 @@ export const targetKeys = {
   config_string: asConfigString,
   read_only: asFlag,
   allow_macs: asMacs,
+  allow_clients: asListOf(asName),
   sync: asSync,
   path: asPath,
   size: asDiskSize,
@@ -208,6 +209,7 @@ const readTarget = (value: TomlValue, place: Place, stateDir: string, taken: Tak
     configString: values.config_string ?? "",
     readOnly: values.read_only ?? false,
     allowMacs: values.allow_macs ?? [],
+    allowClients: values.allow_clients ?? [],
     sync: values.sync ?? { kind: "always" },
     backend: config,
   };

@@ -1,6 +1,6 @@
 import { formatDuration, parseDuration } from "../base/duration.ts";
 import { parseSize } from "../base/size.ts";
-import { asParsed, asText, fail, failType, type Reader } from "./reader.ts";
+import { asParsed, asText, fail, failType, quote, type Reader } from "./reader.ts";
 import { Secret } from "./secret.ts";
 
 /** What a size must be a multiple of: clients address sectors of 512 bytes. */
@@ -16,6 +16,18 @@ export const asPath: Reader<string> = (value, place) => {
   const text = asText(value, place);
   if (text === "") return fail(place, "is empty; write a path");
   return text?.includes("\0") ? fail(place, "has a zero byte in it, which no path has; remove it") : text;
+};
+
+/** sun_path of Linux's `sockaddr_un`, less the zero byte at the end. */
+const SOCKET_PATH_MAX_BYTES = 107;
+
+export const asSocketPath: Reader<string> = (value, place) => {
+  const path = asPath(value, place);
+  if (path === undefined || Buffer.byteLength(path) <= SOCKET_PATH_MAX_BYTES) return path;
+  return fail(
+    place,
+    `${quote(path)} is over ${SOCKET_PATH_MAX_BYTES} bytes, more than a socket's path may have; shorten it`,
+  );
 };
 
 export const asSecret: Reader<Secret> = (value, place) => {

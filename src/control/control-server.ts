@@ -1,7 +1,8 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
-import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
+import { METRICS_CONTENT_TYPE } from "../base/prometheus-text.ts";
+import { renderMetrics } from "./metrics.ts";
 import type { StatusReport } from "./status.ts";
 
 /**

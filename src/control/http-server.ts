@@ -1,6 +1,6 @@
-import { isIP } from "node:net";
-import { hostname as nameOfHost } from "node:os";
-import { METRICS_CONTENT_TYPE, renderMetrics } from "./metrics.ts";
+import { isOwnHost } from "../base/own-host.ts";
+import { METRICS_CONTENT_TYPE } from "../base/prometheus-text.ts";
+import { renderMetrics } from "./metrics.ts";
 import { STATUS_PAGE_HEADERS, statusPage } from "./status-page.ts";
 import type { StatusReport } from "./status.ts";
 
@@ -82,19 +82,4 @@ function answer(request: Request, { host, report }: HttpServerOptions): Response
     default:
       return refuse(404, "there is nothing here: try /, /metrics or /api/status");
   }
-}
-
-/**
- * Whether a Host header names this server. A page of a stranger whose own name was made to point here (DNS
- * rebinding) sends that name; addresses and our own names cannot be had that way.
- */
-function isOwnHost(header: string | null, configured: string): boolean {
-  if (header === null) return false;
-  const name = header
-    .replace(/:\d*$/, "")
-    .replace(/^\[(.*)\]$/, "$1")
-    .toLowerCase();
-  return (
-    isIP(name) !== 0 || name === "localhost" || name === configured.toLowerCase() || name === nameOfHost().toLowerCase()
-  );
 }

@@ -3,30 +3,15 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). Clients are only counted: a series for each MAC
  * address would let anyone on the wire, who can make up addresses, grow the monitoring without bound.
  */
-import type { ArchiveStatus, InterfaceStatus, StatusReport, TargetStatus, VolumeStatus } from "./status.ts";
-
-export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
-
-const escapeHelp = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
-const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '\\"');
-
-function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-}
-
-function family(name: string, help: string, samples: readonly Sample[]): string {
-  if (samples.length === 0) return "";
-  // The format's convention: a name that ends in _total is a counter.
-  const type = name.endsWith("_total") ? "counter" : "gauge";
-  const lines = samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
-  return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-const one = (value: number, labels: Labels = {}): readonly Sample[] => [[labels, value]];
+import { family, one, type Labels, type Sample } from "../base/prometheus-text.ts";
+import type {
+  ArchiveStatus,
+  InterfaceStatus,
+  RemoteStatus,
+  StatusReport,
+  TargetStatus,
+  VolumeStatus,
+} from "./status.ts";
 
 const INTERFACE_METRICS: readonly [name: string, help: string, value: (link: InterfaceStatus) => number][] = [
   ["voe_interface_up", "1 while the interface has a link.", (link) => Number(link.up)],
@@ -93,6 +78,17 @@ const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<Archiv
     (archive) => archive.journalCheckpointBytes,
   ],
   ["voe_archive_journal_limit_bytes", "The most that the journal may take.", (archive) => archive.journalLimitBytes],
+  ["voe_archive_backlog_bytes", "Bytes in the journal that the store does not have.", ({ backlog }) => backlog.bytes],
+  [
+    "voe_archive_backlog_timestamp_seconds",
+    "When the oldest of them was written.",
+    ({ backlog }) => seconds(backlog.since),
+  ],
+  [
+    "voe_archive_writes_slowed",
+    "1 while writes are slowed because the store takes nothing.",
+    ({ backlog }) => Number(backlog.slowsWrites),
+  ],
   ["voe_archive_cache_hits_total", "Reads answered from memory alone.", ({ cache }) => cache.hits],
   ["voe_archive_cache_misses_total", "Reads that had to wait for the medium.", ({ cache }) => cache.misses],
   ["voe_archive_cache_hit_bytes_total", "Bytes read from memory alone.", ({ cache }) => cache.hitBytes],
@@ -135,6 +131,23 @@ const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<Archiv
   ["voe_archive_index_disk_bytes", "Disk that the index takes.", (archive) => archive.indexDiskBytes],
 ];
 
+const STORE_METRICS: readonly [name: string, help: string, value: Value<RemoteStatus>][] = [
+  ["voe_store_away", "1 while no request to the store succeeds.", (remote) => Number(remote.awaySince !== "")],
+  ["voe_store_uploads", "Uploads under way.", (remote) => remote.uploads],
+  ["voe_store_downloads", "Downloads under way.", (remote) => remote.downloads],
+  ["voe_store_waiting_transfers", "Transfers that wait for others to end.", (remote) => remote.waiting],
+  ["voe_store_cache_hits_total", "Reads of packs that the cache had all of.", ({ cache }) => cache?.hits ?? null],
+  ["voe_store_cache_misses_total", "Reads of packs that went to the store.", ({ cache }) => cache?.misses ?? null],
+  ["voe_store_cache_bytes", "Disk that the cached packs take.", ({ cache }) => cache?.usedBytes ?? null],
+  ["voe_store_cache_limit_bytes", "The most that they may take.", ({ cache }) => cache?.limitBytes ?? null],
+];
+
+const REQUEST_METRICS: readonly [name: string, help: string, value: Value<RemoteStatus["requests"]["put"]>][] = [
+  ["voe_store_requests_total", "Requests to the store, each attempt.", ({ requests }) => requests],
+  ["voe_store_request_errors_total", "Requests that failed.", ({ errors }) => errors],
+  ["voe_store_request_bytes_total", "Content of blobs and refs that was carried.", ({ bytes }) => bytes],
+];
+
 const VOLUME_METRICS: readonly [name: string, help: string, value: Value<VolumeStatus>][] = [
   ["voe_volume_size_bytes", "Size of the volume.", (volume) => volume.sizeBytes],
   ["voe_volume_logical_bytes", "Bytes of the volume that are not holes.", (volume) => volume.logicalBytes],
@@ -169,6 +182,10 @@ export function renderMetrics(report: StatusReport): string {
   const volumes = archives.flatMap((archive) =>
     archive.volumes.map((volume) => [{ store: archive.store, volume: volume.name }, volume] as const),
   );
+  const remotes = archives.flatMap(({ store, remote }) => (remote === null ? [] : [[{ store }, remote] as const]));
+  const kinds = remotes.flatMap(([labels, { requests }]) =>
+    Object.entries(requests).map(([kind, counters]) => [{ ...labels, kind }, counters] as const),
+  );
   return [
     family("voe_build_info", "Version and commit of the server.", one(1, { version, commit })),
     family("voe_start_time_seconds", "When the server started, in seconds since 1970.", one(startSeconds)),
@@ -194,6 +211,8 @@ export function renderMetrics(report: StatusReport): string {
       ),
     ),
     ...ARCHIVE_METRICS.map(([name, help, value]) => family(name, help, samplesOf(stores, value))),
+    ...STORE_METRICS.map(([name, help, value]) => family(name, help, samplesOf(remotes, value))),
+    ...REQUEST_METRICS.map(([name, help, value]) => family(name, help, samplesOf(kinds, value))),
     ...VOLUME_METRICS.map(([name, help, value]) => family(name, help, samplesOf(volumes, value))),
   ].join("");
 }

@@ -6,6 +6,7 @@ import format from "./page/format.js" with { type: "text" };
 import template from "./page/index.html" with { type: "text" };
 import rates from "./page/rates.js" with { type: "text" };
 import script from "./page/script.js" with { type: "text" };
+import store from "./page/store.js" with { type: "text" };
 import style from "./page/style.css" with { type: "text" };
 import table from "./page/table.js" with { type: "text" };
 import theme from "./page/theme.css" with { type: "text" };
@@ -15,7 +16,7 @@ const inline = (place: string, text: string) => (page: string) => page.replace(p
 // bun-types knows an .html only as the bundle that Bun.serve takes; with type "text" it is its text.
 const page = inline(
   "/* script.js */",
-  format + chart + rates + table + archive + script,
+  format + chart + rates + table + store + archive + script,
 )(inline("/* style.css */", theme + style + archiveStyle)(template as unknown as string));
 
 /** The source of an inline element as the browser hashes it. */

@@ -13,6 +13,8 @@ export interface StatusReport {
   /** The server's clock when this was reported: what ages are told by. */
   readonly reportedAt: string;
   readonly interfaces: readonly InterfaceStatus[];
+  /** Absent: NBD is off. */
+  readonly nbd: NbdStatus | null;
   readonly targets: readonly TargetStatus[];
   /** The stores that the archives among the targets are kept in. */
   readonly archives: readonly ArchiveStatus[];
@@ -39,6 +41,38 @@ export interface InterfaceStatus {
   readonly framesIgnored: number;
   /** Answers that the kernel would not take. */
   readonly sendFailures: number;
+}
+
+export interface NbdStatus {
+  /** As in `127.0.0.1:10809`; empty: TCP is not listened on. */
+  readonly address: string;
+  /** Path of the unix socket; empty: there is none. */
+  readonly socket: string;
+  readonly tls: "off" | "required";
+  /** Targets that are served, also those that not every client may have. */
+  readonly exports: number;
+  readonly connections: readonly NbdConnectionStatus[];
+  readonly connectionsLimit: number;
+  /** Connections that were let in since the start, and that were turned away. */
+  readonly acceptedConnections: number;
+  readonly refusedConnections: number;
+  /** Memory for the data of requests that wait for a medium or for a client. */
+  readonly bufferBytes: number;
+}
+
+export interface NbdConnectionStatus {
+  /** As in `192.168.1.5:50312`; `unix` for the unix socket. */
+  readonly client: string;
+  /** Name of the target, as in `e1.0`; empty during the handshake. */
+  readonly export: string;
+  readonly tls: boolean;
+  /** The common name of the client's certificate; empty where it has shown none. */
+  readonly name: string;
+  readonly requests: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly inFlight: number;
+  readonly connectedSeconds: number;
 }
 
 export interface TargetStatus {
@@ -108,6 +142,9 @@ export interface ArchiveStatus {
   /** The size at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
+  readonly backlog: BacklogStatus;
+  /** Null: the store is on this host. */
+  readonly remote: RemoteStatus | null;
   readonly cache: CacheStatus;
   readonly checkpoint: CheckpointStatus;
   readonly verification: VerificationStatus;
@@ -115,6 +152,52 @@ export interface ArchiveStatus {
   readonly indexMemoryBytes: number;
   readonly indexDiskBytes: number;
   readonly volumes: readonly VolumeStatus[];
+}
+
+/** What was answered, and is in the journal and not in the store. */
+export interface BacklogStatus {
+  readonly bytes: number;
+  /** Since when the oldest of it waits. */
+  readonly since: string;
+  /** Whether writes are slowed, because the journal is nearly full and the store takes nothing. */
+  readonly slowsWrites: boolean;
+}
+
+/** How a store that is far away fares. */
+export interface RemoteStatus {
+  /** Transfers under way, and those that wait for one of them to end. */
+  readonly uploads: number;
+  readonly downloads: number;
+  readonly waiting: number;
+  readonly requests: Readonly<Record<RequestKind, RequestStatus>>;
+  /** Since when nothing has succeeded; empty: the store is there. */
+  readonly awaySince: string;
+  /** What it failed with last, whether or not it is there again. */
+  readonly lastError: string;
+  readonly lastErrorAt: string;
+  /** Packs on this host's disk; null: it has no cache. */
+  readonly cache: PackCacheStatus | null;
+}
+
+/** Blobs put, blobs read, refs, and the rest. */
+export type RequestKind = "put" | "get" | "ref" | "other";
+
+interface RequestStatus {
+  /** Each attempt counts. */
+  readonly requests: number;
+  /** Those that failed; that something is not there is no failure. */
+  readonly errors: number;
+  /** Content that was carried. */
+  readonly bytes: number;
+}
+
+interface PackCacheStatus {
+  /** Reads that the cache had all of, and others. */
+  readonly hits: number;
+  readonly misses: number;
+  readonly packs: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
 }
 
 /** What is kept in memory of volumes and snapshots. */

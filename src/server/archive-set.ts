@@ -1,13 +1,12 @@
 /** The archive stores that targets use: each is opened once, and shared by all targets that name it. */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { createCompression } from "../base/compression.ts";
 import { createHasher } from "../base/hash.ts";
 import { log } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
-import type { BlobStore } from "../blob/blob-store.ts";
-import { openFileStore } from "../blob/file-store.ts";
 import { blobStoreKey } from "../config/blob-store-key.ts";
-import type { BlobStoreConfig, CasBackendConfig, ServerConfig } from "../config/config.ts";
+import type { CasBackendConfig, ServerConfig } from "../config/config.ts";
 import { openArchive, type Archive } from "../storage/cas/archive.ts";
 import { withReserve } from "../storage/cas/disk-reserve.ts";
 import { PACK_TARGET_BYTES } from "../storage/cas/pack-format.ts";
@@ -15,6 +14,7 @@ import type { PackRunner } from "../storage/cas/pack-runner.ts";
 import { realDisk } from "../storage/cas/real-disk.ts";
 import { workerRunner } from "../storage/cas/worker-runner.ts";
 import { knownStoreAt, openArchiveState } from "./archive-state.ts";
+import { openBlobStore, type OpenBlobStore, type RemoteStatistics } from "./open-blob-store.ts";
 
 /** The part of the journal at which a checkpoint begins, while writes go on. */
 const CHECKPOINT_PART = 2;
@@ -33,6 +33,8 @@ export interface ArchiveSet {
   release(backend: CasBackendConfig): void;
   /** Every store that is open. */
   list(): readonly Archive[];
+  /** How the store of an archive fares that is far away; undefined: it is local. */
+  remote(archive: Archive): RemoteStatistics | undefined;
   /** Closes the archives that no target uses. */
   closeUnused(): Promise<void>;
 }
@@ -40,16 +42,12 @@ export interface ArchiveSet {
 interface OpenArchive {
   readonly backend: CasBackendConfig;
   readonly archive: Archive;
+  readonly store: OpenBlobStore;
   users: number;
   close(): Promise<void>;
 }
 
 type Settings = Pick<ServerConfig, "stateDir" | "cacheBytes" | "journalBytes">;
-
-function openBlobs(store: BlobStoreConfig, create: boolean): Promise<BlobStore> {
-  if (store.type === "file") return openFileStore(store.path, { create });
-  throw new Error(`blob_store.type = "${store.type}": this version keeps archives in directories (type = "file")`);
-}
 
 export function archiveSet(settings: Settings, report: (key: string, message: string) => void): ArchiveSet {
   const archives = new Map<string, OpenArchive>();
@@ -59,7 +57,11 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
     const { stateDir, cacheBytes, journalBytes } = settings;
     const directoryCacheBytes = Math.floor(cacheBytes / DIRECTORY_PART);
     const nodeCacheBytes = Math.floor(cacheBytes / NODE_PART);
-    const blobs = await openBlobs(backend.blobStore, knownStoreAt(stateDir, location) === undefined);
+    const store = await openBlobStore(backend.blobStore, {
+      create: knownStoreAt(stateDir, location) === undefined,
+      report,
+    });
+    const { blobs } = store;
     try {
       const state = await openArchiveState(stateDir, location, blobs, () =>
         crypto.getRandomValues(new Uint8Array(16)).toHex(),
@@ -83,6 +85,8 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           compression,
           compresses,
           packBytes: PACK_TARGET_BYTES,
+          ...(store.packsAtOnce === undefined ? {} : { packsAtOnce: store.packsAtOnce }),
+          isStoreAway: () => store.isAway(),
           packRunner,
           directoryCacheBytes,
           nodeCacheBytes,
@@ -91,6 +95,8 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           journalLimitBytes: journalBytes,
           journalSegmentBytes: Math.min(SEGMENT_BYTES, journalBytes / SEGMENTS_LEAST),
           firmware: VERSION.slice(0, 8),
+          storeId: state.id,
+          host: hostname(),
           nowMs: Date.now,
           random: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
           report,
@@ -100,13 +106,16 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
         return {
           backend,
           archive,
+          store,
           users: 0,
           async close() {
+            const unhurried = store.hurry();
             try {
               await archive.close();
             } finally {
               state.unlock();
               await blobs.close();
+              unhurried();
             }
           },
         };
@@ -152,6 +161,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
       if (open !== undefined) open.users--;
     },
     list: () => Array.from(archives.values(), ({ archive }) => archive),
+    remote: (archive) => [...archives.values()].find((open) => open.archive === archive)?.store.remote(),
     closeUnused: () =>
       inTurn(async () => {
         const failures: unknown[] = [];

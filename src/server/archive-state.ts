@@ -13,6 +13,8 @@ const STORE_ID_REF = "store/id";
 const VERSION = 1;
 
 export interface ArchiveState {
+  /** The store's own, 32 hexadecimal digits. */
+  readonly id: string;
   readonly directory: string;
   unlock(): void;
 }
@@ -66,14 +68,15 @@ function locationIn(text: string, path: string): string {
 }
 
 /**
- * Finds or makes the state of an open store, and locks it. Throws where the store is not the one that was at its
+ * Finds or makes the state of an open store, and locks it. `newId` draws the id of a store that has none yet; without
+ * it such a store is refused. Throws where the store is not the one that was at its
  * location before, and where another process has the state.
  */
 export async function openArchiveState(
   stateDirectory: string,
   location: string,
   blobs: BlobStore,
-  newId: () => string,
+  newId?: () => string,
 ): Promise<ArchiveState> {
   const known = knownStoreAt(stateDirectory, location);
   const id = await storeId(blobs, known, newId);
@@ -99,10 +102,14 @@ export async function openArchiveState(
     closeSync(lock);
     throw error;
   }
-  return { directory, unlock: () => closeSync(lock) };
+  return { id, directory, unlock: () => closeSync(lock) };
 }
 
-async function storeId(blobs: BlobStore, known: KnownStore | undefined, newId: () => string): Promise<string> {
+async function storeId(
+  blobs: BlobStore,
+  known: KnownStore | undefined,
+  newId: (() => string) | undefined,
+): Promise<string> {
   const read = async (): Promise<string> => {
     const id = new TextDecoder().decode(await blobs.readRef(STORE_ID_REF)).trim();
     if (!/^[0-9a-f]{32}$/.test(id))
@@ -118,6 +125,11 @@ async function storeId(blobs: BlobStore, known: KnownStore | undefined, newId: (
     throw new Error(
       `${blobs.description} has lost ${STORE_ID_REF}, so it is not whole, or is another one than before. Is the right ` +
         `filesystem mounted? Restore it from a copy`,
+    );
+  }
+  if (newId === undefined) {
+    throw new Error(
+      `${blobs.description} has no ${STORE_ID_REF}: it never held an archive, or is an incomplete copy of one. Is it the right store?`,
     );
   }
   await blobs.createRef(STORE_ID_REF, new TextEncoder().encode(`${newId()}\n`));

@@ -1,21 +1,26 @@
 /** What is told of an archive in the status report, and which of it an operator should act on. */
 import { formatBytes } from "../base/human.ts";
-import type { ArchiveStatus, VolumeTarget } from "../control/status.ts";
+import type { ArchiveStatus, RemoteStatus, VolumeTarget } from "../control/status.ts";
 import type { Archive } from "../storage/cas/archive.ts";
 import { directoryBytesFor } from "../storage/cas/pack-format.ts";
+import type { RemoteStatistics } from "./open-blob-store.ts";
 import type { ServedTarget } from "./served-target.ts";
 
 /** The part of the journal's limit from which on it is a warning. */
 const JOURNAL_WARNING_PART = 0.8;
 
-/** `targets` are those of the server, of which some serve volumes and snapshots of the archive. */
+/**
+ * `targets` are those of the server, of which some serve volumes and snapshots of the archive; `remote` is how its store
+ * fares, where that is far away.
+ */
 export function archiveStatus(
   archive: Pick<Archive, "statistics">,
   targets: readonly Pick<ServedTarget, "name" | "archive" | "config">[],
+  remote?: RemoteStatistics,
 ): ArchiveStatus {
   const { store, index, storedBytes, newBlocks, knownBlocks, packBytes, checkpoint, verification, ...rest } =
     archive.statistics();
-  const { journalBytes, journalCheckpointBytes, journalLimitBytes, volumes, cache } = rest;
+  const { journalBytes, journalCheckpointBytes, journalLimitBytes, backlog, volumes, cache } = rest;
   const sum = (of: (volume: (typeof volumes)[number]) => number): number =>
     volumes.reduce((total, volume) => total + of(volume), 0);
   const logicalBytes = sum((volume) => volume.logicalBytes);
@@ -39,6 +44,8 @@ export function archiveStatus(
     journalBytes,
     journalCheckpointBytes,
     journalLimitBytes,
+    backlog: { bytes: backlog.bytes, since: moment(backlog.sinceMs ?? 0), slowsWrites: backlog.slowsWrites },
+    remote: remote === undefined ? null : remoteStatus(remote),
     cache: {
       hits: cache.hits,
       misses: cache.misses,
@@ -82,6 +89,15 @@ export function archiveStatus(
   };
 }
 
+const remoteStatus = ({ requests, lastError, awaySinceMs, transfers, cache }: RemoteStatistics): RemoteStatus => ({
+  ...transfers,
+  requests,
+  awaySince: moment(awaySinceMs ?? 0),
+  lastError: lastError?.message ?? "",
+  lastErrorAt: moment(lastError?.atMs ?? 0),
+  cache: cache ?? null,
+});
+
 function servedBy(
   { name, archive: place, config }: Pick<ServedTarget, "name" | "archive" | "config">,
   archive: Pick<Archive, "statistics">,
@@ -97,20 +113,31 @@ const inSeconds = (ms: number | undefined): number | null => (ms === undefined ?
 
 const moment = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());
 
+/** For people, to the minute. */
+const shortMoment = (text: string): string => `${text.slice(0, 16).replace("T", " ")} UTC`;
+
 /** Sentences, each with what to do. */
 export function archiveWarnings(archive: ArchiveStatus): string[] {
-  const { store, checkpoint, journalBytes, journalLimitBytes, verification } = archive;
+  const { store, checkpoint, journalBytes, journalLimitBytes, backlog, remote, verification } = archive;
   const warnings: string[] = [];
   const say = (text: string): void => void warnings.push(`archive ${store}: ${text}`);
+  const whenFull = backlog.slowsWrites
+    ? "writes are slowed by now, and refused when it is full"
+    : "writes wait when it is full";
   const journal =
     `${Math.round((journalBytes / journalLimitBytes) * 100)} % full (${formatBytes(journalBytes)} of ` +
-    `${formatBytes(journalLimitBytes)}); writes wait when it is full`;
+    `${formatBytes(journalLimitBytes)})${backlog.since === "" ? "" : ` with writes since ${shortMoment(backlog.since)}`}; ` +
+    whenFull;
   if (checkpoint.failure !== "") {
-    const since = `${checkpoint.failingSince.slice(0, 16).replace("T", " ")} UTC`;
     say(
-      `no checkpoint has succeeded since ${since} (${checkpoint.failure}). Nothing that was answered is lost: it is in ` +
-        `the journal, which is ${journal}. See that the store is there, can be written and has space: the checkpoint ` +
-        `is tried again by itself`,
+      `no checkpoint has succeeded since ${shortMoment(checkpoint.failingSince)} (${checkpoint.failure}). Nothing that was ` +
+        `answered is lost: it is in the journal, which is ${journal}. See that the store is there, can be written and ` +
+        `has space: the checkpoint is tried again by itself`,
+    );
+  } else if (remote !== null && remote.awaySince !== "") {
+    say(
+      `the store has been away since ${shortMoment(remote.awaySince)} (${remote.lastError}). What is cached is served, and ` +
+        `writes go into the journal, which is ${journal}. See that the store can be reached: it is tried again by itself`,
     );
   } else if (journalBytes > journalLimitBytes * JOURNAL_WARNING_PART) {
     say(

@@ -26,6 +26,8 @@ export interface ExposedEntry {
   readonly sync: SyncConfig;
   /** Who might use the origin when it was made; empty: everyone. */
   readonly allowMacs: readonly string[];
+  /** The same of NBD; what the configuration says of the origin comes first, where it is still there. */
+  readonly allowClients: readonly string[];
 }
 
 /** Where what belongs to exposed targets is kept. */
@@ -84,8 +86,10 @@ function decodeEntry(json: unknown): ExposedEntry {
   };
   const kind = text("kind");
   if (kind !== "snapshot" && kind !== "clone") throw new Error(`"kind" is neither snapshot nor clone`);
-  const { allowMacs } = fields;
+  // Before voe served NBD there were no names of clients.
+  const { allowMacs, allowClients = [] } = fields;
   if (!Array.isArray(allowMacs)) throw new Error('no list "allowMacs"');
+  if (!Array.isArray(allowClients)) throw new Error('"allowClients" is no list');
   return {
     target: formatAddress(parseAddress(text("target"))),
     kind,
@@ -97,6 +101,7 @@ function decodeEntry(json: unknown): ExposedEntry {
     blockSizeBytes: count("blockSizeBytes"),
     sync: decodeSync(fields["sync"]),
     allowMacs: allowMacs.map((mac: unknown) => parseMacAddress(String(mac))),
+    allowClients: allowClients.map(String),
   };
 }
 

@@ -173,6 +173,7 @@ function configOf(entry: ExposedEntry, configured: readonly TargetConfig[]): Tar
     configString: kind === "snapshot" ? `${origin}@${snapshotId}` : "",
     readOnly: kind === "snapshot",
     allowMacs,
+    allowClients: configured.find((config) => formatAddress(config) === origin)?.allowClients ?? entry.allowClients,
     sync,
     backend: { ...backend, volume, sizeBytes, blockSizeBytes, snapshotEveryMs: undefined },
     exposed: { kind, origin, snapshotId },

@@ -146,6 +146,7 @@ function entryFor(
     blockSizeBytes: backend.blockSizeBytes,
     sync,
     allowMacs: target.status().maskList,
+    allowClients: target.config.allowClients,
   };
 }
 

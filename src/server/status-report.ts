@@ -4,6 +4,7 @@ import { formatMac, readMac } from "../protocol/aoe/mac.ts";
 import type { AoeServer } from "./aoe/aoe-server.ts";
 import { archiveStatus, archiveWarnings } from "./archive-status.ts";
 import type { ArchiveSet } from "./archive-set.ts";
+import type { NbdServer } from "./nbd/nbd-server.ts";
 import type { TargetSet } from "./target-set.ts";
 
 /** Returns what builds the status report of this process whenever it is asked for. */
@@ -11,6 +12,7 @@ export function statusReporter(
   targets: TargetSet,
   archives: ArchiveSet,
   aoe: AoeServer | undefined,
+  nbd: NbdServer | undefined,
   warnings: () => readonly string[],
 ): () => StatusReport {
   const startedMs = performance.now();
@@ -18,7 +20,9 @@ export function statusReporter(
   return () => {
     const nowMs = performance.now();
     const targetStatuses = targets.list.map((target) => target.status());
-    const archiveStatuses = archives.list().map((archive) => archiveStatus(archive, targets.list));
+    const archiveStatuses = archives
+      .list()
+      .map((archive) => archiveStatus(archive, targets.list, archives.remote(archive)));
     const interfaces = aoe?.interfaces() ?? [];
     return {
       version: VERSION,
@@ -35,6 +39,7 @@ export function statusReporter(
         sectorsPerFrame,
         ...counters,
       })),
+      nbd: nbd?.status() ?? null,
       targets: targetStatuses,
       archives: archiveStatuses,
       clients: (aoe?.clients() ?? [])

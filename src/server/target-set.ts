@@ -1,16 +1,23 @@
 /** The targets that are served, and how they follow a new configuration. */
 import { formatAddress } from "../base/address.ts";
 import type { TargetConfig } from "../config/config.ts";
-import type { AoeServer } from "./aoe/aoe-server.ts";
 import type { ArchiveSet } from "./archive-set.ts";
 import { openServedTarget, type ArchiveVolume, type Report, type ServedTarget } from "./served-target.ts";
+
+/** A protocol that targets are served with. */
+export interface TargetFace {
+  addTarget(target: ServedTarget): void;
+  removeTarget(target: ServedTarget): void;
+  /** A target has another size. */
+  resized(target: ServedTarget): void;
+}
 
 export interface TargetSet {
   readonly list: readonly ServedTarget[];
   /** The archive and the volume in it that a target (`e1.0`) serves; undefined where there is no such target, or it is none. */
   archiveOf(targetName: string): ArchiveVolume | undefined;
-  /** Opens the targets on AoE as well, from now on and as they change. */
-  attach(aoe: AoeServer): void;
+  /** Tells a protocol of targets, which knows those there are now, as they change. */
+  attach(face: TargetFace): void;
   /**
    * Adds, removes, resizes and reopens targets until they are those of `configs`. Where one cannot be opened, all stay
    * as they were, and it rejects. Returns what has changed, a sentence each.
@@ -31,16 +38,16 @@ export async function openTargets(
   report: Report,
 ): Promise<TargetSet> {
   const served = new Map<string, ServedTarget>();
-  let aoe: AoeServer | undefined;
+  const faces: TargetFace[] = [];
 
   const open = async (config: TargetConfig): Promise<void> => {
     const target = await openNamed(config, stateDirectory, archives, report);
     served.set(target.name, target);
-    aoe?.addTarget(target.aoe);
+    for (const face of faces) face.addTarget(target);
   };
   const close = async (target: ServedTarget): Promise<void> => {
     served.delete(target.name);
-    aoe?.removeTarget(target.aoe);
+    for (const face of faces) face.removeTarget(target);
     await target.close();
   };
 
@@ -86,9 +93,7 @@ export async function openTargets(
       return [...served.values()];
     },
     archiveOf: (targetName) => served.get(targetName)?.archive,
-    attach(server) {
-      aoe = server;
-    },
+    attach: (face) => void faces.push(face),
     async follow(next) {
       const names = new Set(next.map(formatAddress));
       const removed = [...served.values()].filter((target) => !names.has(target.name));
@@ -109,7 +114,7 @@ export async function openTargets(
         const before = target.aoe.storage.info.sectorCount;
         await target.grow(config);
         if (target.aoe.storage.info.sectorCount === before) continue;
-        aoe?.announce(target.aoe);
+        for (const face of faces) face.resized(target);
         said.push(`${target.name} grew`);
       }
       return said;

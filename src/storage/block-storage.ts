@@ -22,6 +22,13 @@ export interface Completion {
   complete(status: StorageStatus): void;
 }
 
+/** Sectors that are all alike. */
+export interface Extent {
+  readonly sectorCount: number;
+  /** They read as zeros, and nothing is kept for them. */
+  readonly isHole: boolean;
+}
+
 export interface DeviceInfo {
   /** Size in sectors; changes when the volume grows. */
   readonly sectorCount: number;
@@ -66,8 +73,35 @@ export interface BlockStorage {
   /** Tells the completion when everything answered before this call survives power loss. */
   flush(completion: Completion): void;
 
-  /** Frees the sectors, which read as zeros from then on. */
-  discard(sector: number, count: number, completion: Completion): void;
+  /**
+   * Changes a part of one sector, the rest of which stays: one step in the order of requests. Copies, and completes, as
+   * `write` does.
+   */
+  writePart(
+    sector: number,
+    offsetBytes: number,
+    lengthBytes: number,
+    source: Memory,
+    at: number,
+    durable: boolean,
+    completion: Completion,
+  ): void;
+
+  /** Whether `writeZeroes` is quicker than writing zeros, with `allocate` or without (NBD FAST_ZERO). */
+  readonly hasFastZeroes: boolean;
+
+  /**
+   * Makes the sectors read as zeros. Their space is freed where that is possible; with `allocate` it stays, or is made
+   * for them, where there is such a thing (NBD NO_HOLE): an archive never keeps zeros. Completes as `write` does.
+   */
+  writeZeroes(sector: number, count: number, allocate: boolean, durable: boolean, completion: Completion): void;
+
+  /**
+   * What of a range is a hole and what is data, as it was at some moment during the call: extents from its first sector
+   * on that take turns, at least one and at most `most`. They may end before the range does: ask again from there.
+   * Rejects with what is wrong where that cannot be told, or the range is not on the disk.
+   */
+  extents(sector: number, count: number, most: number): Promise<Extent[]>;
 
   /** Calls `listener` when `info.sectorCount` has changed. */
   onResize(listener: () => void): void;

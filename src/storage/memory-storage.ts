@@ -47,10 +47,20 @@ export function memoryStorage(sectorCount: number, options: { readOnly?: boolean
     tryWrite,
     write: (sector, count, source, at, _durable, completion) => tell(completion, tryWrite(sector, count, source, at)),
     flush: (completion) => tell(completion, closed ? MEDIUM_ERROR : OK),
-    discard(sector, count, completion) {
+    writePart(sector, offsetBytes, lengthBytes, source, at, _durable, completion) {
+      const status = refusal(sector, 1, true);
+      if (status === OK) bytes.set(source.bytes.subarray(at, at + lengthBytes), sector * SECTOR_BYTES + offsetBytes);
+      tell(completion, status);
+    },
+    hasFastZeroes: true,
+    writeZeroes(sector, count, _allocate, _durable, completion) {
       const status = refusal(sector, count, true);
       if (status === OK) bytes.fill(0, sector * SECTOR_BYTES, (sector + count) * SECTOR_BYTES);
       tell(completion, status);
+    },
+    extents(sector, count) {
+      if (refusal(sector, count, false) !== OK) return Promise.reject(new Error("the disk in memory was closed"));
+      return Promise.resolve([{ sectorCount: count, isHole: false }]);
     },
     onResize: () => {},
     close() {

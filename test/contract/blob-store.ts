@@ -1,10 +1,11 @@
 /** What every blob store does, wherever it keeps its blobs: the comments of src/blob/blob-store.ts as tests. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { allocateMemory, freeMemory } from "../../ffi/memory.ts";
-import { REF_MOST_BYTES, type BlobInfo, type BlobStore } from "../../src/blob/blob-store.ts";
+import { BlobStoreError, REF_MOST_BYTES, type BlobInfo, type BlobStore } from "../../src/blob/blob-store.ts";
 import { failureOf, getBytes, listAll } from "../support/blob-requests.ts";
 import { makeNamedBlob } from "../support/named-blob.ts";
 import { reasonOf } from "../support/reason-of.ts";
+import { titleUnless } from "../support/requirements.ts";
 
 export interface BlobStoreUnderTest extends AsyncDisposable {
   readonly store: BlobStore;
@@ -14,6 +15,10 @@ export interface BlobStoreUnderTest extends AsyncDisposable {
 
 export interface BlobStoreImplementation {
   readonly name: string;
+  /** Whether the store refuses what is not named by its hash. */
+  readonly checksNames?: boolean;
+  /** Why it cannot be tried here. */
+  readonly missing?: string | undefined;
   /** Opens an empty store. */
   readonly open: () => Promise<BlobStoreUnderTest>;
 }
@@ -24,8 +29,8 @@ const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytesOf = (value: string): Uint8Array => new TextEncoder().encode(value);
 const aborted = (): AbortSignal => AbortSignal.abort(new Error("no longer wanted"));
 
-export function describeBlobStore({ name, open }: BlobStoreImplementation): void {
-  describe(name, () => {
+export function describeBlobStore({ name, missing, checksNames = false, open }: BlobStoreImplementation): void {
+  describe.skipIf(missing !== undefined)(titleUnless(missing, name), () => {
     let under: BlobStoreUnderTest;
     let store: BlobStore;
     beforeEach(async () => {
@@ -97,18 +102,34 @@ export function describeBlobStore({ name, open }: BlobStoreImplementation): void
 
     test("putting a blob again changes nothing, also while it is being read", async () => {
       await store.put(small.name, small.bytes);
-      const reads = Array.from({ length: 20 }, () => getBytes(store, small.name, 0, 1000));
+      // Ceph answers 500 to one in thirty of such reads.
+      const read = (): Promise<Uint8Array> =>
+        getBytes(store, small.name, 0, 1000).catch((error: unknown) => {
+          if (error instanceof BlobStoreError && error.failure === "unavailable") return read();
+          throw error;
+        });
+      const reads = Array.from({ length: 20 }, read);
       await Promise.all([store.put(small.name, small.bytes), store.put(small.name, small.bytes)]);
       for (const bytes of await Promise.all(reads)) expect(Buffer.compare(bytes, small.bytes)).toBe(0);
       expect(await listAll(store)).toEqual([{ name: small.name, sizeBytes: 1000 }]);
     });
 
-    test("putting a blob again heals one that has other content", async () => {
-      await store.put(small.name, new Uint8Array(400));
-      expect(await getBytes(store, small.name, 0, 400)).toEqual(new Uint8Array(400));
-      await store.put(small.name, small.bytes);
-      expect(Buffer.compare(await getBytes(store, small.name, 0, 1000), small.bytes)).toBe(0);
-    });
+    if (checksNames) {
+      test("a blob that is not named by its hash is refused, and one that is there stays", async () => {
+        expect(await failureOf(store.put(small.name, new Uint8Array(400)))).toBe("corrupt");
+        expect(await listAll(store)).toEqual([]);
+        await store.put(small.name, small.bytes);
+        expect(await failureOf(store.put(small.name, small.bytes.subarray(1)))).toBe("corrupt");
+        expect(Buffer.compare(await getBytes(store, small.name, 0, 1000), small.bytes)).toBe(0);
+      });
+    } else {
+      test("putting a blob again heals one that has other content", async () => {
+        await store.put(small.name, new Uint8Array(400));
+        expect(await getBytes(store, small.name, 0, 400)).toEqual(new Uint8Array(400));
+        await store.put(small.name, small.bytes);
+        expect(Buffer.compare(await getBytes(store, small.name, 0, 1000), small.bytes)).toBe(0);
+      });
+    }
 
     test("puts of one name at the same time all succeed and leave one whole blob", async () => {
       await Promise.all(Array.from({ length: 16 }, () => store.put(small.name, small.bytes)));
@@ -214,8 +235,10 @@ export function describeBlobStore({ name, open }: BlobStoreImplementation): void
         const outcomes = await Promise.all(
           Array.from({ length: 8 }, (_, writer) => store.createRef(ref, bytesOf(`writer ${writer}`))),
         );
-        expect(outcomes.filter((outcome) => outcome === "created").length).toBe(1);
-        expect(text(await store.readRef(ref))).toBe(`writer ${outcomes.indexOf("created")}`);
+        const created = outcomes.flatMap((outcome, writer) => (outcome === "created" ? [`writer ${writer}`] : []));
+        // Where it cannot be one, it is at least one of those that were told so.
+        if (store.atomicRefs) expect(created.length).toBe(1);
+        expect(created).toContain(text(await store.readRef(ref)));
       }
     });
 

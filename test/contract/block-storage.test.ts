@@ -12,13 +12,8 @@ import { ARCHIVE_VOLUME, archiveDisk } from "../support/archive-disk.ts";
 import { attachLoop, missingForLoops } from "../support/loop-device.ts";
 import { dropCached } from "../support/page-cache.ts";
 import { writeStatus } from "../support/storage-requests.ts";
-import {
-  describeReadOnlyStorage,
-  describeWritableStorage,
-  SECTOR_COUNT,
-  type Implementation,
-  type StorageUnderTest,
-} from "./block-storage.ts";
+import { describeReadOnlyStorage, describeWritableStorage } from "./block-storage.ts";
+import { SECTOR_COUNT, type Implementation, type StorageUnderTest } from "./storage-under-test.ts";
 
 const report = (_key: string, message: string): void => console.log(message);
 
@@ -40,11 +35,13 @@ async function onMedium(
   open: () => FileStorage,
   grow: (storage: FileStorage, sectorCount: number) => Promise<void>,
   dispose: () => Promise<void>,
+  frees = false,
 ): Promise<StorageUnderTest> {
   let storage = open();
   return {
     storage,
     evict: () => dropCached(path),
+    frees,
     grow: (sectorCount) => grow(storage, sectorCount),
     reopen: async () => {
       storage = open();
@@ -69,6 +66,7 @@ const inFile = (sync: SyncMode, readOnly: boolean): Implementation => ({
       () => fileStorage(openFile(path, undefined, readOnly), { sync, report }),
       (storage, sectorCount) => storage.grow(sectorCount * SECTOR_BYTES),
       () => Promise.resolve(rmSync(directory, { recursive: true })),
+      true,
     );
   },
 });
@@ -132,6 +130,8 @@ const inArchive = ({ sync, blockBytes, cacheBytes, content: place, packs }: Arch
     return {
       storage: opened.disk,
       evict: () => opened.evict(),
+      frees: true,
+      checkpoint: () => opened.archive.checkpoint(),
       grow: (sectorCount) => opened.archive.grow(ARCHIVE_VOLUME, sectorCount * SECTOR_BYTES),
       reopen: async () => {
         await opened.reopen();

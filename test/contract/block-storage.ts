@@ -6,7 +6,6 @@ import {
   OUT_OF_RANGE,
   READ_ONLY,
   SECTOR_BYTES,
-  type BlockStorage,
   type StorageStatus,
 } from "../../src/storage/block-storage.ts";
 import { testSeed } from "../support/seeded-random.ts";
@@ -23,27 +22,8 @@ import {
   writeStatus,
 } from "../support/storage-requests.ts";
 import { makeSectors, versionOf } from "../support/versioned-sectors.ts";
-
-/** Sectors of the disks under test: some pages of the page cache, and a last one that is not whole. */
-export const SECTOR_COUNT = 2048 + 5;
-
-export interface StorageUnderTest extends AsyncDisposable {
-  readonly storage: BlockStorage;
-  /** Opens what a storage that has been closed left behind. Absent: nothing outlives it. */
-  readonly reopen?: () => Promise<BlockStorage>;
-  /** Makes the next read wait for the medium. Absent: there is none to wait for. */
-  readonly evict?: () => void;
-  /** Gives the disk so many sectors. Absent: its size never changes. */
-  readonly grow?: (sectorCount: number) => Promise<void>;
-}
-
-export interface Implementation {
-  readonly name: string;
-  /** Why it cannot be had here. */
-  readonly missing: string | undefined;
-  /** Opens a disk of SECTOR_COUNT sectors that holds `content`. */
-  readonly open: (content: Uint8Array) => Promise<StorageUnderTest>;
-}
+import { SECTOR_COUNT, type Implementation, type StorageUnderTest } from "./storage-under-test.ts";
+import { describeExtents, describeParts, describePartsRefused } from "./block-storage-parts.ts";
 
 const content = makeSectors(0, SECTOR_COUNT, 1);
 const zeros = (count: number): Uint8Array => new Uint8Array(count * SECTOR_BYTES);
@@ -182,9 +162,10 @@ export function describeReadOnlyStorage(implementation: Implementation): void {
           expect(await ended((completion) => storage.write(1, 2, memory, 0, durable, completion))).toBe(READ_ONLY);
         }
       });
-      expect(await discardStatus(storage, 1, 2)).toBe(READ_ONLY);
       expect(await readSectors(storage, 0, 8)).toEqual(makeSectors(0, 8, 1));
     });
+    describePartsRefused(use);
+    describeExtents(use);
   });
 }
 
@@ -194,6 +175,8 @@ export function describeWritableStorage(implementation: Implementation): void {
     describeReading(use);
     describeWriting(use);
     describeOrder(use);
+    describeParts(use);
+    describeExtents(use);
     describeLife(use);
   });
 }

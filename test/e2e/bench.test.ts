@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { missingForNetworks, titleUnless } from "../support/requirements.ts";
+import { missingForLongTests, missingForNetworks, titleUnless } from "../support/requirements.ts";
 
 const main = resolve(import.meta.dir, "../../bench/main.ts");
 async function bench(...args: string[]): Promise<{ pid: number; exitCode: number; complaints: string }> {
@@ -17,6 +17,7 @@ function missingForBench(): string | undefined {
   return missingForNetworks() ?? (tool === undefined ? undefined : `${tool} is not installed`);
 }
 const missing = missingForBench();
+const isQuick = missingForLongTests() !== undefined;
 
 interface Figures {
   readonly median: { readonly iops: number; readonly p50Us: number; readonly p99Us: number; readonly cpuUs: number };
@@ -72,24 +73,28 @@ describe("npm run bench", () => {
     expect(complaints).toContain("a row: --rows leaves none");
   });
 
-  test("fills an index, opens it again, finds every block, and leaves nothing behind", async () => {
-    const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
-    try {
-      const output = join(directory, "table.json");
-      const options = ["--entries", "50000", "--directory", directory, "--json", "--output", output];
-      const { exitCode, complaints } = await bench("index", ...options);
-      if (exitCode !== 0) throw new Error(complaints);
-      const figures = JSON.parse(readFileSync(output, "utf8")) as Record<string, number>;
-      expect(figures["entries"]).toBe(53_248);
-      expect(figures["diskBytes"]! / figures["entries"]!).toBeLessThan(24);
-      for (const name of ["insertsPerSecond", "presentPerSecond", "absentPerSecond", "openMs"]) {
-        expect(figures[name]).toBeGreaterThan(0);
+  test.skipIf(isQuick)(
+    titleUnless(missingForLongTests(), "fills an index, opens it again, finds every block, and leaves nothing behind"),
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const options = ["--entries", "50000", "--directory", directory, "--json", "--output", output];
+        const { exitCode, complaints } = await bench("index", ...options);
+        if (exitCode !== 0) throw new Error(complaints);
+        const figures = JSON.parse(readFileSync(output, "utf8")) as Record<string, number>;
+        expect(figures["entries"]).toBe(53_248);
+        expect(figures["diskBytes"]! / figures["entries"]!).toBeLessThan(24);
+        for (const name of ["insertsPerSecond", "presentPerSecond", "absentPerSecond", "openMs"]) {
+          expect(figures[name]).toBeGreaterThan(0);
+        }
+        expect(readdirSync(directory)).toEqual(["table.json"]);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
       }
-      expect(readdirSync(directory)).toEqual(["table.json"]);
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  }, 60_000);
+    },
+    60_000,
+  );
 
   test("refuses a number of entries that is none, and says what is right", async () => {
     const { exitCode, complaints } = await bench("index", "--entries", "many");
@@ -97,23 +102,28 @@ describe("npm run bench", () => {
     expect(complaints).toContain('--entries takes a number from 1 to 2147483648, not "many"');
   });
 
-  test("measures the journal beside plain writes, and leaves nothing behind", async () => {
-    const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
-    try {
-      const output = join(directory, "table.json");
-      const options = ["--mib", "32", "--rounds", "1", "--directory", directory, "--json", "--output", output];
-      const { exitCode, complaints } = await bench("journal", ...options);
-      if (exitCode !== 0) throw new Error(complaints);
-      const { rows } = JSON.parse(readFileSync(output, "utf8")) as { rows: { append: Record<string, number> }[] };
-      expect(rows).toHaveLength(6);
-      for (const { append } of rows) {
-        for (const name of ["lengthening", "overwriting", "fresh", "recycled"]) expect(append[name]).toBeGreaterThan(0);
+  test.skipIf(isQuick)(
+    titleUnless(missingForLongTests(), "measures the journal beside plain writes, and leaves nothing behind"),
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const options = ["--mib", "32", "--rounds", "1", "--directory", directory, "--json", "--output", output];
+        const { exitCode, complaints } = await bench("journal", ...options);
+        if (exitCode !== 0) throw new Error(complaints);
+        const { rows } = JSON.parse(readFileSync(output, "utf8")) as { rows: { append: Record<string, number> }[] };
+        expect(rows).toHaveLength(6);
+        for (const { append } of rows) {
+          for (const name of ["lengthening", "overwriting", "fresh", "recycled"])
+            expect(append[name]).toBeGreaterThan(0);
+        }
+        expect(readdirSync(directory)).toEqual(["table.json"]);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
       }
-      expect(readdirSync(directory)).toEqual(["table.json"]);
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  }, 60_000);
+    },
+    60_000,
+  );
 
   test.skipIf(missing !== undefined)(
     titleUnless(missing, "measures voe, vblade and the floor, and leaves nothing behind"),

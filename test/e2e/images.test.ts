@@ -52,6 +52,10 @@ async function feed({ stdin }: ReturnType<typeof begin>, bytes: Uint8Array): Pro
   await stdin.flush();
 }
 
+async function closeStdin({ stdin }: ReturnType<typeof begin>): Promise<void> {
+  if (typeof stdin === "object") await stdin.end();
+}
+
 async function endOf(child: ReturnType<typeof begin>): Promise<Ended> {
   const [stdout, stderr] = await Promise.all([child.stdout.bytes(), child.stderr.text()]);
   return { status: await child.exited, stdout, stderr };
@@ -262,8 +266,7 @@ test.each(["e1.0", "e1.1"])("%s, removed during its export, ends the export and 
   expect((await voe(["status"])).status).toBe(0);
 });
 
-// Hangs once in about five runs, on whichever side of the pipe: until that is understood it would hide other failures.
-test.skip("SIGTERM breaks off what is under way, and the server still ends well [skipped: hangs now and then]", async () => {
+test("SIGTERM breaks off what is under way, and the server still ends well", async () => {
   configure(file(0), archive(1));
   server.signal("SIGHUP");
   await until("the target is back", async () => (await voe(["export", "e1.1", "back.img", "--force"])).status === 0);
@@ -272,4 +275,6 @@ test.skip("SIGTERM breaks off what is under way, and the server still ends well 
   const { status, stderr } = await endOf(child);
   expect(status).toBe(1);
   expect(stderr).toContain("the server is stopping");
+  // The pipe was open all the time: a client that waits for more of it would not end.
+  await closeStdin(child);
 });

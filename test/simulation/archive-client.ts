@@ -155,10 +155,13 @@ export class ArchiveClient {
   #discard(setting: VolumeSetting): void {
     const { world } = this;
     const isWhole = world.random.chance(0.1);
+    const isDurable = world.random.chance(0.2);
     const { sector, count } = isWhole ? { sector: 0, count: setting.sectorCount } : this.#range(setting);
     const model = this.model(setting);
     const change = model.call(sector, count, 0);
-    const discarding = call((completion) => world.volume(setting).discard(sector, count, completion));
+    const discarding = call((completion) =>
+      world.volume(setting).writeZeroes(sector, count, false, isDurable, completion),
+    );
     this.#track(
       "a discard",
       discarding.then((status) => {
@@ -166,7 +169,7 @@ export class ArchiveClient {
           this.#refused("discards", status, this.allowed.writes);
           return;
         }
-        if (setting.sync.kind === "always") model.acceptDurable(change);
+        if (isDurable || setting.sync.kind === "always") model.acceptDurable(change);
         else model.accept(change);
         world.count("discards");
       }),

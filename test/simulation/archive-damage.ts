@@ -24,7 +24,8 @@ export interface Damage {
 
 const NOTHING: ReadonlySet<string> = new Set();
 const PACK_PATH = /^\/blobs\/[0-9a-f]{2}\//;
-const REFUSED_RECORD = /record of volume|has no record that can be read|lacks record|lacks the volume/;
+const REFUSED_RECORD =
+  /record of volume|has no record that can be read|lacks record|lacks the volume|which says who writes it/;
 
 /** Hashes of what lies at byte `offset` of a pack; of all that is in it where its directory or footer is hit, or all. */
 function hashesIn(world: ArchiveWorld, bytes: Uint8Array, offset: number | undefined): Set<string> {
@@ -85,15 +86,18 @@ export function sectorsOf(
   }
 }
 
+const STATE_FILES = ["checkpoint.json", "writer.json", "voe-store.json"] as const;
+
 /** Damages something of an archive that was closed, at random; undefined where what was chosen has no file. */
 export function damage(world: ArchiveWorld): Damage | undefined {
   const { disk, random } = world;
-  const choice = random.pick(["pack", "pack", "record", "index", "checkpoint.json", "voe-store.json"] as const);
+  const choice = random.pick(["pack", "pack", "record", "index", ...STATE_FILES] as const);
   const files = {
     pack: () => disk.filesUnder(BLOBS).filter((path) => PACK_PATH.test(path)),
     record: () => disk.filesUnder(`${BLOBS}/refs`),
     index: () => disk.filesUnder(`${STATE}/index`),
     "checkpoint.json": () => disk.filesUnder(STATE).filter((path) => path.endsWith("checkpoint.json")),
+    "writer.json": () => disk.filesUnder(STATE).filter((path) => path.endsWith("writer.json")),
     "voe-store.json": () => disk.filesUnder(BLOBS).filter((path) => path.endsWith("voe-store.json")),
   }[choice]();
   if (files.length === 0) return undefined;
@@ -112,6 +116,7 @@ export function damage(world: ArchiveWorld): Damage | undefined {
     record: () => ({ hashes: NOTHING, refusal: REFUSED_RECORD, lostRecord: path.slice(`${BLOBS}/refs/`.length) }),
     index: () => ({ hashes: NOTHING }),
     "checkpoint.json": () => ({ hashes: NOTHING, refusal: isLost ? /are missing/ : /checkpoint.json is damaged/ }),
+    "writer.json": () => ({ hashes: NOTHING, refusal: isLost ? /has no claim to it/ : /writer.json is damaged/ }),
     "voe-store.json": () => ({ hashes: NOTHING, refusal: /neither a blob store|not that of a blob store|has format/ }),
   }[choice]();
   if (isLost) return { kind: `files lost: ${choice}`, ...rest, mend: disk.lose(path) };

@@ -1,6 +1,7 @@
 /** Snapshots of an archive's volumes and what is made of them: what each has to hold, from then on and for ever. */
 import type { Snapshot } from "../../src/storage/cas/snapshot.ts";
 import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
+import { allExtents } from "../support/storage-requests.ts";
 import type { ArchiveClient } from "./archive-client.ts";
 import { VolumeModel } from "./archive-model.ts";
 import type { VolumeSetting } from "./archive-world.ts";
@@ -235,8 +236,10 @@ export class SnapshotBook {
       await world.loop.until(
         "finding what is not a hole",
         (async () => {
-          for await (const { sector, sectorCount } of root.allocatedRanges()) {
-            allocated.fill(1, sector, sector + sectorCount);
+          let sector = 0;
+          for (const { sectorCount, isHole } of await allExtents(root)) {
+            if (!isHole) allocated.fill(1, sector, sector + sectorCount);
+            sector += sectorCount;
           }
         })(),
       );

@@ -116,7 +116,7 @@ async function reopenedWith(stateDirectory: string, blobDirectory: string): Prom
 }
 
 test("an archive is refused with a state directory that is empty, or another one", async () => {
-  for (const ending of await reopenedWith("/other-state", BLOBS)) expect(ending).toContain("holds no journal");
+  for (const ending of await reopenedWith("/other-state", BLOBS)) expect(ending).toContain("has no claim to it");
 });
 
 test("an archive is refused with a blob store that is empty", async () => {

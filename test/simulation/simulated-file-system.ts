@@ -1,7 +1,7 @@
 /** The files of a file store on a simulated disk, as the present process has them: dead after the next crash. */
 import { EEXIST, errorName, SystemError } from "../../ffi/libc.ts";
 import { allocateMemory, freeMemory } from "../../ffi/memory.ts";
-import type { FileSystem } from "../../src/blob/file-system.ts";
+import type { FileSystem, Pieces } from "../../src/blob/file-system.ts";
 import type { Disk, DiskFile } from "../../src/storage/cas/disk.ts";
 import type { SimulatedDisk } from "./simulated-disk.ts";
 
@@ -60,17 +60,21 @@ export function simulatedFileSystem(
       freeMemory(memory);
     }
   };
-  const writeAll = async (file: DiskFile, bytes: Uint8Array): Promise<void> => {
-    const memory = allocateMemory(Math.max(1, bytes.length));
-    memory.bytes.set(bytes);
-    try {
-      for (let done = 0; done < bytes.length;) {
-        const written = await later(() => file.write(memory, done, bytes.length - done, done));
-        if (written < 0) throw new SystemError(`${file.path} cannot be written`, -written);
-        done += written;
+  const writeAll = async (file: DiskFile, pieces: Pieces): Promise<void> => {
+    let at = 0;
+    for await (const bytes of pieces) {
+      const memory = allocateMemory(Math.max(1, bytes.length));
+      memory.bytes.set(bytes);
+      try {
+        for (let done = 0; done < bytes.length;) {
+          const written = await later(() => file.write(memory, done, bytes.length - done, at));
+          if (written < 0) throw new SystemError(`${file.path} cannot be written`, -written);
+          done += written;
+          at += written;
+        }
+      } finally {
+        freeMemory(memory);
       }
-    } finally {
-      freeMemory(memory);
     }
     await file.sync();
   };
@@ -87,10 +91,10 @@ export function simulatedFileSystem(
         const file = await later(() => disk.open(path, true));
         return readAll(file, mostBytes);
       }),
-    createFile: (path, bytes) =>
+    createFile: (path, pieces) =>
       told(async () => {
         const file = await later(() => disk.create(path));
-        await writeAll(file, bytes);
+        await writeAll(file, pieces);
       }),
     rename: (from, to) => later(() => disk.rename(from, to)),
     link: (path, to) => later(() => simulated.link(path, to)),

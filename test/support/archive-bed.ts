@@ -59,6 +59,7 @@ export function createArchiveBed(): ArchiveBed {
       configString: "",
       readOnly: false,
       allowMacs: [],
+      allowClients: [],
       sync: { kind: "none" },
       backend: {
         kind: "cas",

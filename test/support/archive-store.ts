@@ -5,7 +5,7 @@ import { createHasher, DIGEST_BYTES } from "../../src/base/hash.ts";
 import type { BlobStore } from "../../src/blob/blob-store.ts";
 import type { MemoryStoreContents } from "../../src/blob/memory-store.ts";
 import { LATER, OK, type BlockStorage, type StorageStatus } from "../../src/storage/block-storage.ts";
-import { openArchive, type Archive } from "../../src/storage/cas/archive.ts";
+import { openArchive, type Archive, type ArchiveOptions } from "../../src/storage/cas/archive.ts";
 import type { PackDirectory, PackFooter } from "../../src/storage/cas/pack-directory.ts";
 import { KIND_NODE } from "../../src/storage/cas/pack-format.ts";
 import { parsePack, readEntry } from "../../src/storage/cas/pack.ts";
@@ -31,7 +31,7 @@ export async function stateDisk(): Promise<SimulatedDisk> {
 }
 
 /** An archive of BLAKE3 and packs of 128 KiB, which are about 30 random blocks. */
-export function openTestArchive(blobs: BlobStore, disk: Disk): Promise<Archive> {
+export function openTestArchive(blobs: BlobStore, disk: Disk, more: Partial<ArchiveOptions> = {}): Promise<Archive> {
   const random = seededRandom(6);
   let nowMs = 1_700_000_000_000;
   return openArchive({
@@ -51,6 +51,7 @@ export function openTestArchive(blobs: BlobStore, disk: Disk): Promise<Archive> 
     nowMs: () => (nowMs += 1000),
     random: (bytes) => fillRandom(random, bytes),
     report: () => {},
+    ...more,
   });
 }
 

@@ -4,9 +4,14 @@ import { accessSync, constants, existsSync } from "node:fs";
 /** iPXE in the shape of a Linux kernel, which QEMU's -kernel boots. */
 export const ipxeKernel = "/usr/lib/ipxe/ipxe.lkrn";
 
+/** Why a test that takes long is not run, or undefined where it is. */
+export const missingForLongTests = (): string | undefined =>
+  process.env["VOE_TEST_FULL"] === "1" ? undefined : "VOE_TEST_FULL=1 is not set";
+
 /** Why a test cannot make links and namespaces here, or undefined where it can. */
 export function missingForNetworks(): string | undefined {
-  if (process.env["VOE_TEST_FULL"] !== "1") return "VOE_TEST_FULL=1 is not set";
+  const missing = missingForLongTests();
+  if (missing !== undefined) return missing;
   if (process.getuid?.() !== 0) return "root is needed";
   if (Bun.which("ip") === null) return "ip is not installed (package iproute2)";
   return undefined;

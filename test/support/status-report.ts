@@ -5,6 +5,7 @@ import type {
   StatusReport,
   TargetStatus,
   VolumeStatus,
+  RemoteStatus,
 } from "../../src/control/status.ts";
 
 const GIB = 2 ** 30;
@@ -89,6 +90,24 @@ export const someVolume = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   ...over,
 });
 
+/** A store far away that is there. */
+export const someRemote = (over: Partial<RemoteStatus> = {}): RemoteStatus => ({
+  uploads: 2,
+  downloads: 1,
+  waiting: 3,
+  requests: {
+    put: { requests: 130, errors: 1, bytes: 2 * GIB },
+    get: { requests: 4000, errors: 2, bytes: GIB },
+    ref: { requests: 20, errors: 0, bytes: 20_000 },
+    other: { requests: 7, errors: 0, bytes: 0 },
+  },
+  awaySince: "",
+  lastError: "503 SlowDown",
+  lastErrorAt: "2026-01-31T12:00:40.000Z",
+  cache: { hits: 900, misses: 100, packs: 60, usedBytes: GIB, limitBytes: 8 * GIB },
+  ...over,
+});
+
 export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus => ({
   store: "the directory /srv/blobs",
   logicalBytes: 6 * GIB,
@@ -107,6 +126,8 @@ export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus =>
   journalBytes: 64 * 2 ** 20,
   journalCheckpointBytes: GIB / 4,
   journalLimitBytes: 2 * GIB,
+  backlog: { bytes: 64 * 2 ** 20, since: "2026-01-31T12:01:00.000Z", slowsWrites: false },
+  remote: null,
   cache: { hits: 97_300, misses: 2700, hitBytes: 3 * GIB, usedBytes: GIB, limitBytes: 2 * GIB },
   checkpoint: { runningSeconds: null, lastSeconds: 0.42, completed: 7, failed: 0, failure: "", failingSince: "" },
   verification: {
@@ -128,6 +149,7 @@ export const someReport = (over: Partial<StatusReport> = {}): StatusReport => ({
   version: "0.1.0",
   commit: "0123456789ab",
   pid: 4711,
+  nbd: null,
   startedAt: "2026-01-31T12:00:00.000Z",
   uptimeSeconds: 100,
   reportedAt: "2026-01-31T12:01:40.000Z",

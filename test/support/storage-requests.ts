@@ -11,8 +11,10 @@ import {
   SECTOR_BYTES,
   type BlockStorage,
   type Completion,
+  type Extent,
   type StorageStatus,
 } from "../../src/storage/block-storage.ts";
+import { extentList } from "../../src/storage/extent-list.ts";
 
 const STATUS_NAMES = ["ok", "later", "out of range", "read-only", "medium error", "no space"];
 export const statusName = (status: StorageStatus): string => STATUS_NAMES[status] ?? `status ${status}`;
@@ -96,7 +98,28 @@ export const flushStatus = (storage: BlockStorage): Promise<StorageStatus> =>
   ended((completion) => storage.flush(completion));
 
 export const discardStatus = (storage: BlockStorage, sector: number, count: number): Promise<StorageStatus> =>
-  ended((completion) => storage.discard(sector, count, completion));
+  ended((completion) => storage.writeZeroes(sector, count, false, false, completion));
+
+/** All extents of a disk, or of the sectors from `first` to before `end`, as those who ask bit by bit put them together. */
+export async function allExtents(
+  storage: Pick<BlockStorage, "info" | "extents">,
+  first = 0,
+  end = storage.info.sectorCount,
+  most = 64,
+): Promise<Extent[]> {
+  const list = extentList(Infinity);
+  for (let at = first; at < end;) {
+    const extents = await storage.extents(at, end - at, most);
+    if (extents.length === 0 || extents.length > most) throw new Error(`${extents.length} extents of at most ${most}`);
+    for (const { sectorCount, isHole } of extents) {
+      if (sectorCount < 1) throw new Error(`an extent of ${sectorCount} sectors`);
+      list.add(sectorCount, isHole);
+      at += sectorCount;
+    }
+    if (at > end) throw new Error(`extents that end at sector ${at}, asked for were those before ${end}`);
+  }
+  return list.extents;
+}
 
 /** Bytes at an address as a system call finds them, and as nothing else may: see `BlockStorage.lend`. */
 export function copyLent(address: number, lengthBytes: number): Uint8Array {

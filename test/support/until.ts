@@ -1,7 +1,7 @@
 /** Waits, turn by turn of the event loop, until something is so. Throws where that takes more than five seconds. */
-export async function until(condition: () => boolean): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const endMs = performance.now() + 5000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`after five seconds this is not so: ${condition.toString()}`);
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -22,7 +22,8 @@ const isDamaged = ({ verification }) => verification.damagedPacks + verification
 const isFilling = ({ journalBytes, journalLimitBytes }) => journalBytes > journalLimitBytes * JOURNAL_WARNING_PART;
 
 /** @param {ArchiveStatus} archive */
-const isAiling = (archive) => archive.checkpoint.failure !== "" || isDamaged(archive) || isFilling(archive);
+const isAiling = (archive) =>
+  archive.checkpoint.failure !== "" || isDamaged(archive) || isAway(archive) || isFilling(archive);
 
 /** @param {number | null} ratio */
 const formatRatio = (ratio) => (ratio === null ? "–" : `${ratio < 9.95 ? trimmed(ratio) : formatCount(ratio)}×`);
@@ -266,6 +267,7 @@ function makeArchiveCard(store) {
     packs: makeFact("Packs"),
     index: makeFact("Index"),
   };
+  const farAway = makeStore();
   const volumes = makeTitledTable("Volumes");
   const snapshots = makeTitledTable("Newest snapshots");
   const root = make(
@@ -280,6 +282,7 @@ function makeArchiveCard(store) {
         "half",
         make("div", "", picture.root, contents),
         make("dl", "facts", ...Object.values(facts).map((fact) => fact.root)),
+        farAway.root,
       ),
       make("div", "half", journal.root, verified.root, flow.root),
     ),
@@ -297,11 +300,21 @@ function makeArchiveCard(store) {
     const failing = archive.checkpoint.failure !== "";
     const damaged = isDamaged(archive);
     root.className = `archive ${failing || damaged ? "failed" : ""}`;
+    farAway.update(archive, nowMs);
     const total = dedupRatio === null || compressionRatio === null ? null : dedupRatio * compressionRatio;
     setText(saving, total === null ? "" : `${formatRatio(total)} smaller`);
-    const verdict = damaged ? "damaged" : failing ? "checkpoints fail" : isFilling(archive) ? "journal fills" : "ok";
+    const away = isAway(archive);
+    const verdict = damaged
+      ? "damaged"
+      : away
+        ? "store away"
+        : failing
+          ? "checkpoints fail"
+          : isFilling(archive)
+            ? "journal fills"
+            : "ok";
     setText(state, verdict);
-    state.className = `pill ${failing || damaged ? "bad" : verdict === "ok" ? "good" : "warn"}`;
+    state.className = `pill ${failing || damaged || away ? "bad" : verdict === "ok" ? "good" : "warn"}`;
     picture.update(archive);
     const snapshotCount = archive.volumes.reduce((sum, volume) => sum + volume.snapshots, 0);
     setText(
@@ -333,8 +346,7 @@ function makeArchiveCard(store) {
     const put = newBlocks + knownBlocks;
     setText(facts.known.value, put === 0 ? "–" : `${trimmed((knownBlocks / put) * 100)} % of ${formatCount(put)}`);
     const { hits, misses } = archive.cache;
-    const reads = hits + misses;
-    setText(facts.cache.value, reads === 0 ? "–" : `${trimmed((hits / reads) * 100)} % of ${formatCount(reads)}`);
+    setText(facts.cache.value, formatHits(hits, misses));
     setText(facts.packs.value, `${formatCount(packs)}, ${formatCount(archive.blocks)} blocks`);
     setText(facts.memory.value, `${formatBytes(archive.cache.usedBytes)} of ${formatBytes(archive.cache.limitBytes)}`);
     setText(

@@ -15,6 +15,10 @@ declare module "*/table.js" {
   const text: string;
   export default text;
 }
+declare module "*/store.js" {
+  const text: string;
+  export default text;
+}
 declare module "*/archive.js" {
   const text: string;
   export default text;

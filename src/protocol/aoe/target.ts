@@ -1,4 +1,5 @@
 import type { BlockStorage } from "../../storage/block-storage.ts";
+import { newTargetCounters } from "../target-counters.ts";
 import { identifyDevice } from "./identify.ts";
 import type { Mac } from "./mac.ts";
 
@@ -11,30 +12,12 @@ export interface TargetState {
   readonly reservations: readonly Mac[];
 }
 
-export interface TargetCounters {
-  reads: number;
-  writes: number;
-  flushes: number;
-  readBytes: number;
-  writtenBytes: number;
-  errors: number;
-  inFlight: number;
-}
-
 /** Most entries of a mask list and of a reservation, since their counts travel in one byte. */
 export const LIST_MOST_ENTRIES = 255;
 
 /** A disk as AoE initiators see it: an address, a storage, and the state they may change. */
 export class AoeTarget {
-  readonly counters: TargetCounters = {
-    reads: 0,
-    writes: 0,
-    flushes: 0,
-    readBytes: 0,
-    writtenBytes: 0,
-    errors: 0,
-    inFlight: 0,
-  };
+  readonly counters = newTargetCounters();
   /** The answer to IDENTIFY DEVICE. */
   identify: Uint8Array;
   /** While a change is being made durable, further changes are dropped: initiators ask again. */

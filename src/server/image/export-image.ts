@@ -9,17 +9,14 @@ import { loopTurn } from "./loop-turn.ts";
 
 /** Reads in flight at once, of 256 KiB each: an archive's blocks may have to come from afar. */
 const READ_AHEAD = 8;
+const EXTENTS_AT_ONCE = 1024;
 
 export interface SectorRange {
   readonly sector: number;
   readonly sectorCount: number;
 }
 
-/** A disk that may know where its data is. */
-export interface ReadableDisk extends Pick<BlockStorage, "info" | "tryRead" | "read"> {
-  /** The ranges that are not holes, ascending; absent: that is not known, and everything is read. */
-  allocatedRanges?(): AsyncGenerator<SectorRange>;
-}
+export type ReadableDisk = Pick<BlockStorage, "info" | "tryRead" | "read" | "extents">;
 
 /** A read that has begun, or a hole. */
 interface Piece extends SectorRange {
@@ -85,16 +82,15 @@ export async function* exportImage(disk: ReadableDisk): AsyncGenerator<Uint8Arra
 /** The whole disk as holes and as ranges that one read takes, ascending and without gaps. */
 async function* pieces(disk: ReadableDisk): AsyncGenerator<SectorRange & { isHole: boolean }, undefined, undefined> {
   const { sectorCount } = disk.info;
-  let position = 0;
-  for await (const range of disk.allocatedRanges?.() ?? wholeOf(sectorCount)) {
-    const end = Math.min(range.sector + range.sectorCount, sectorCount);
-    if (range.sector > position) yield { sector: position, sectorCount: range.sector - position, isHole: true };
-    for (let sector = Math.max(range.sector, position); sector < end; sector += DATA_MOST_SECTORS) {
-      yield { sector, sectorCount: Math.min(DATA_MOST_SECTORS, end - sector), isHole: false };
+  for (let position = 0; position < sectorCount;) {
+    for (const extent of await disk.extents(position, sectorCount - position, EXTENTS_AT_ONCE)) {
+      const end = position + extent.sectorCount;
+      const most = extent.isHole ? Infinity : DATA_MOST_SECTORS;
+      while (position < end) {
+        const count = Math.min(most, end - position);
+        yield { sector: position, sectorCount: count, isHole: extent.isHole };
+        position += count;
+      }
     }
-    position = Math.max(position, end);
   }
-  if (position < sectorCount) yield { sector: position, sectorCount: sectorCount - position, isHole: true };
 }
-
-const wholeOf = (sectorCount: number): SectorRange[] => [{ sector: 0, sectorCount }];

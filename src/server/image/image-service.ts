@@ -22,7 +22,7 @@ const RECENT_SECONDS = 60;
 
 /** A target, and what keeps it. */
 export interface ImageTarget {
-  readonly storage: BlockStorage & Pick<ReadableDisk, "allocatedRanges">;
+  readonly storage: BlockStorage;
   /** Why it no longer writes, where it does not. */
   readonly failure: string | undefined;
   /** Of an archive: where its snapshots are. */

@@ -45,7 +45,7 @@ export async function importImage(
   const discard = async (sector: number, count: number): Promise<void> => {
     await window.room();
     const completion = window.begin((failed) => storageFailure("discarding", sector, count, failed));
-    storage.discard(sector, count, completion);
+    storage.writeZeroes(sector, count, false, false, completion);
   };
   const flush = async (): Promise<void> => {
     await flushes.room();

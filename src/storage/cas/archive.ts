@@ -7,6 +7,7 @@ import type { Compression } from "../../base/compression.ts";
 import type { Hasher } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
+import type { BlockStorage } from "../block-storage.ts";
 import type { SyncMode } from "../sync-policy.ts";
 import { watchJournal } from "./checkpoint-watch.ts";
 import { assertWhole, checkpoints } from "./checkpoints.ts";
@@ -18,10 +19,12 @@ import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
-import { rootStorage, type RootStorage } from "./root-storage.ts";
+import { rootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
 import { volumeStatistics, type ArchiveStatistics } from "./statistics.ts";
+import { storeBacklog } from "./store-backlog.ts";
+import { newVolumeId } from "./volume-id.ts";
 import { openStoreIndex } from "./store-index.ts";
 import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
@@ -34,6 +37,7 @@ import { openVerifier, type Verifier } from "./verify/verifier.ts";
 import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
+import { openWriterClaim, watchClaim } from "./writer-claim.ts";
 
 export interface ArchiveVolumeOptions {
   /** Name of the volume in its records, 1 to 255 bytes. */
@@ -63,13 +67,23 @@ export interface ArchiveOptions {
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly packBytes?: number;
+  /** Packs that are filled or stored at a time, each in memory of its own: enough for a local store unless given. */
+  readonly packsAtOnce?: number;
   /** Entries that the index keeps in memory before it writes them, that of the index unless given. */
   readonly indexMemtableEntries?: number;
   /** Memory for directories of packs, in bytes. */
   readonly directoryCacheBytes?: number;
+  /** Whether the blob store is away, as far as is known. */
+  readonly isStoreAway?: () => boolean;
   /** Who hashes and compresses: the event loop's thread unless given. It is closed with the archive. */
   readonly packRunner?: PackRunner;
   readonly firmware: string;
+  /** The store's own id: it tells its volumes from those of the same name in other stores. */
+  readonly storeId?: string;
+  /** Name of this host, for whoever wants to write the store as well. */
+  readonly host?: string;
+  /** How often it is looked whether another host has taken the store over, CLAIM_CHECK_MS unless given. */
+  readonly claimCheckMs?: number;
   readonly nowMs: () => number;
   readonly random: (bytes: Uint8Array) => void;
   readonly report: (key: string, message: string) => void;
@@ -101,7 +115,7 @@ export interface Archive {
    */
   restore(volume: string, id: string): Promise<{ restored: Snapshot; before: Snapshot }>;
   /** A snapshot as a read-only disk; without `id` the present, as it is at a checkpoint that is made for it. */
-  openRoot(volume: string, id?: string): Promise<RootStorage>;
+  openRoot(volume: string, id?: string): Promise<BlockStorage>;
   /** Makes a new volume with the content of a snapshot, in a time that does not depend on its size. */
   clone(volume: string, id: string, name: string): Promise<void>;
   /** What changed from one snapshot to the other, in ascending order. */
@@ -119,21 +133,25 @@ export interface Archive {
 export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const { blobs, hasher, report } = options;
   const progress = options.progress ?? (() => {});
+  // Before anything else: a host that was overtaken has nothing to do here.
+  const claim = await openWriterClaim({ ...options, host: options.host ?? "a host without a name" });
   const { index, storedBytes } = await openStoreIndex({
     ...options,
     progress: (done, total) => progress("reading pack directories into the index", done, total),
   });
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
-  const records = recordStore(blobs, hasher, options.nowMs, report);
-  const { journal, volumes, coveredSequence } = await recoverVolumes(options).catch(async (error: unknown) => {
-    // What is told is why it does not open.
-    await index.close().catch(() => {});
-    await blocks.close().catch(() => {});
-    throw error;
-  });
+  const records = recordStore(blobs, hasher, claim, options.nowMs, report);
+  const { journal, volumes, coveredSequence } = await recoverVolumes({ ...options, claim }).catch(
+    async (error: unknown) => {
+      // What is told is why it does not open.
+      await index.close().catch(() => {});
+      await blocks.close().catch(() => {});
+      throw error;
+    },
+  );
   const cache = new ExtentCache(options.cacheBytes);
-  const parts = { ...options, journal, blocks, reader, records, cache };
+  const parts = { ...options, claim, journal, blocks, reader, records, cache };
   const verifications = await openVerifier({
     ...options,
     index,
@@ -143,7 +161,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     monotonicMs: () => eventLoop.nowMs(),
   });
   const kept = new Map<string, KeptVolume>();
-  const roots = new Set<RootStorage>();
+  const roots = new Set<BlockStorage>();
   const job = checkpoints({ ...parts, volumes: () => kept.values() });
   let closing: Promise<void> | undefined;
 
@@ -166,6 +184,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
       frozenSequence: -1,
+      frozenMs: 0,
       coveredSequence: Math.max(journalSequence, coveredSequence),
       disk: undefined,
     });
@@ -177,12 +196,12 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     sectorCount: number,
     origin?: StoredRecord,
   ): Promise<KeptVolume> => {
-    const bytes = new Uint8Array(16);
-    options.random(bytes);
-    const volumeId = bytes.toHex();
+    const volumeId = newVolumeId(
+      options.storeId ?? "",
+      name,
+      Array.from(kept.values(), ({ volume }) => volume.id),
+    );
     const id = volumeNumber(volumeId);
-    if ([...kept.values()].some(({ volume }) => volume.id === id))
-      throw new Error("a random number came twice: try again");
     const tree =
       origin === undefined ? new VolumeTree(reader, blockCountFor(sectorCount, blockBytes)) : treeOf(reader, origin);
     const made: KeptVolume = {
@@ -194,6 +213,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       checkpoints: [],
       nextSequence: 1,
       frozenSequence: -1,
+      frozenMs: 0,
       coveredSequence: -1,
       disk: undefined,
     };
@@ -209,7 +229,18 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   };
 
   const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
+  claim.onLost((error) => {
+    journal.stop(error);
+    report("writer", error.message);
+  });
+  const stopChecking = watchClaim(claim, options.claimCheckMs, report);
   const makeRoom = roomMaker(journal, () => job.run());
+  const backlog = storeBacklog({
+    ...parts,
+    volumes: () => [...kept.values()],
+    isFailing: () => options.isStoreAway?.() === true || job.statistics().failure !== undefined,
+    store: blobs.description,
+  });
 
   /** The disk of a volume, which lets another one be opened when it is closed. */
   const serve = (entry: KeptVolume, readOnly: boolean, sync: SyncMode): VolumeDisk => {
@@ -219,6 +250,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       info: { readOnly, model: "voe archive", serial: entry.volumeId.slice(0, 20), firmware: options.firmware },
       sync,
       makeRoom,
+      slowdown: backlog.slowdown,
     });
     entry.disk = served;
     return {
@@ -320,6 +352,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       journalBytes: journal.sizeBytes,
       journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,
+      backlog: backlog.statistics(),
       storedBytes: storedBytes + blocks.counters.packBytes,
       index: index.status(),
       ...blocks.counters,
@@ -331,6 +364,8 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     close() {
       closing ??= (async () => {
         stopWatching();
+        backlog.close();
+        stopChecking();
         const failures: unknown[] = [];
         const attempt = (work: Promise<void> | undefined): Promise<void> =>
           Promise.resolve(work).catch((error: unknown) => void failures.push(error));

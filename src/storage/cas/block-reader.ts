@@ -18,6 +18,9 @@ import { createReadAhead } from "./read-ahead.ts";
 /** Most bytes that are read from a pack in one piece. */
 const RUN_MOST_BYTES = 256 * 1024;
 
+/** How often a block is read before it is called damaged. */
+const ATTEMPTS = 2;
+
 export interface BlockReaderOptions {
   readonly blobs: BlobStore;
   readonly index: BlockIndex;
@@ -133,8 +136,12 @@ export function createBlockReader(options: BlockReaderOptions): BlockReader {
     const storedBytes = pack.directory.storedBytes(ordinal);
     const from = allocateMemory(storedBytes);
     try {
-      await blobs.get(pack.blobName, pack.directory.offsetBytes(ordinal), storedBytes, from, 0);
-      if (readEntry(pack.directory, ordinal, from, 0, target, at, hasher, compression) === "verified") return true;
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        // What is cached on the way may be damaged where the medium is not.
+        if (attempt > 0) await blobs.forgetCached(pack.blobName);
+        await blobs.get(pack.blobName, pack.directory.offsetBytes(ordinal), storedBytes, from, 0);
+        if (readEntry(pack.directory, ordinal, from, 0, target, at, hasher, compression) === "verified") return true;
+      }
       reportDamage(pack, ordinal);
       return false;
     } finally {

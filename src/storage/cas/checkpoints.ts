@@ -13,6 +13,7 @@ import { allocationChange } from "./tree/diff.ts";
 import { clientsFirst } from "./pace.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { uniqueSoFar } from "./volume-changes.ts";
+import type { WriterClaim } from "./writer-claim.ts";
 
 export interface CheckpointOptions {
   readonly disk: Disk;
@@ -21,6 +22,7 @@ export interface CheckpointOptions {
   readonly blocks: PackedBlocks;
   readonly reader: NodeReader;
   readonly records: RecordStore;
+  readonly claim: Pick<WriterClaim, "check">;
   readonly volumes: () => Iterable<KeptVolume>;
   /** Milliseconds since 1970. */
   readonly nowMs: () => number;
@@ -124,6 +126,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       root: root.toHex(),
       sectorCount,
       journalSequence: kept.frozenSequence,
+      createdMs: kept.frozenMs,
       logicalBytes: record.logicalBytes + change * kept.volume.blockBytes,
       uniqueBytes: uniqueSoFar(record) + blocks.counters.newBytes - before,
     });
@@ -138,7 +141,10 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     const isRetry = kept.frozenSequence >= 0;
     const { nextSequence } = journal;
     if (kept.volume.freeze()) {
-      if (!isRetry) kept.frozenSequence = nextSequence - 1;
+      if (!isRetry) {
+        kept.frozenSequence = nextSequence - 1;
+        kept.frozenMs = options.nowMs();
+      }
       return true;
     }
     // Everything of it before now is in the tree.
@@ -165,6 +171,8 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
     if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;
     await log.measured(async () => {
+      // Nothing is uploaded for nothing.
+      await options.claim.check();
       const covered = coverJournal();
       for (const kept of changed) await storeFrozen(kept, covered, "checkpoint", "");
       await release();
@@ -196,6 +204,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         if (kept.frozenSequence >= 0) await storeAll();
         if (freeze(kept)) {
           return log.measured(async () => {
+            await options.claim.check();
             const stored = await storeFrozen(kept, coverJournal(), "snapshot", description);
             await release();
             assertWhole(kept);

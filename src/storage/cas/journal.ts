@@ -172,6 +172,11 @@ export class Journal {
     return MEDIUM_ERROR;
   }
 
+  /** Accepts nothing any more, for a reason that is not the journal's. What was accepted can still be read. */
+  stop(reason: Error): void {
+    this.#failure ??= reason;
+  }
+
   /**
    * Begins a new segment, so that what was appended before can be released as a whole, which is what a checkpoint wants:
    * records before `nextSequence` are in older segments then. Returns OK, NO_SPACE or MEDIUM_ERROR.

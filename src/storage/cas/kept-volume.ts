@@ -4,11 +4,12 @@ import type { BlobStore } from "../../blob/blob-store.ts";
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { BlockSource } from "./sector-source.ts";
 import { encodeRootRecord, parseRootRecord, type RootRecord, type StoredRecord } from "./root-record.ts";
-import { rootRefName, type VolumeRoots } from "./root-refs.ts";
+import { contradiction, rootRefName, type VolumeRoots } from "./root-refs.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { Volume } from "./volume.ts";
 import type { VolumeDisk } from "./volume-disk.ts";
+import type { WriterClaim } from "./writer-claim.ts";
 
 /** Records of checkpoints that are kept: the newest is the volume, the others are for people who look for a mistake. */
 const CHECKPOINTS_KEPT = 8;
@@ -27,6 +28,8 @@ export interface KeptVolume {
   nextSequence: number;
   /** The last record of the journal that what was set apart holds; -1: nothing is set apart. */
   frozenSequence: number;
+  /** When it was set apart, in milliseconds since 1970. */
+  frozenMs: number;
   /** The last record of the journal that the volume does not need any more. */
   coveredSequence: number;
   /** What a target serves, where one does. */
@@ -69,12 +72,17 @@ export type NewRecord = Pick<
   RootRecord,
   "kind" | "root" | "journalSequence" | "description" | "logicalBytes" | "uniqueBytes" | "sectorCount"
 > & {
-  /** Checksum of the record that it follows on, where that is not the volume's newest. */
+  /** Checksum of the record that the first one of a volume follows on. */
   readonly parent?: string;
+  /** When the volume was what it says, in milliseconds since 1970: now unless given. */
+  readonly createdMs?: number;
 };
 
 export interface RecordStore {
-  /** Publishes a record of the volume: it is the volume from then on. Rejects where another server wrote one. */
+  /**
+   * Publishes a record of the volume: it is the volume from then on, and no other host has claimed the store until then.
+   * Rejects where one has, and where it is not known whether the record is there: then it may be published again.
+   */
   publish(kept: KeptVolume, next: NewRecord): Promise<StoredRecord>;
 }
 
@@ -82,6 +90,7 @@ export interface RecordStore {
 export function recordStore(
   blobs: BlobStore,
   hasher: Hasher,
+  claim: Pick<WriterClaim, "check">,
   nowMs: () => number,
   report: BlockSource["report"],
 ): RecordStore {
@@ -94,37 +103,55 @@ export function recordStore(
   };
 
   return {
-    async publish(kept, next) {
-      const { parent = kept.newest?.checksum ?? null, ...rest } = next;
-      const record: RootRecord = {
-        ...rest,
-        parent,
-        volumeId: kept.volumeId,
-        volumeName: kept.name,
-        sequence: kept.nextSequence,
-        hash: hasher.algorithm,
-        blockSizeBytes: kept.volume.blockBytes,
-        createdMs: nowMs(),
-      };
-      const bytes = encodeRootRecord(record);
-      const name = rootRefName(record);
-      // A name that is there may be ours, of an answer that was lost.
-      if ((await blobs.createRef(name, bytes)) === "exists" && Buffer.compare(await blobs.readRef(name), bytes) !== 0) {
-        throw new Error(
-          `${name} of ${blobs.description} was written by another server: this one must not go on writing`,
-        );
+    async publish(kept, { parent, createdMs = nowMs(), ...next }) {
+      for (;;) {
+        const { stored, isOurs } = await createRecord(blobs, {
+          ...next,
+          parent: kept.newest?.checksum ?? parent ?? null,
+          volumeId: kept.volumeId,
+          volumeName: kept.name,
+          sequence: kept.nextSequence,
+          hash: hasher.algorithm,
+          blockSizeBytes: kept.volume.blockBytes,
+          createdMs,
+        });
+        // After it was created: whoever claims the store from now on finds it when it lists the roots.
+        await claim.check();
+        take(kept, stored);
+        if (isOurs) break;
+        // It is of this writer too, or of one before: of a request that was given up, or whose answer was lost.
       }
-      const stored = parseRootRecord(bytes);
-      if ("reason" in stored) throw new Error(`a root record that was just written ${stored.reason}`);
-      kept.newest = stored;
-      kept.nextSequence++;
-      kept.coveredSequence = Math.max(kept.coveredSequence, record.journalSequence);
-      if (record.kind === "snapshot") kept.snapshots.push(stored);
-      else kept.checkpoints.push(record.sequence);
+      const stored = kept.newest!;
+      kept.coveredSequence = Math.max(kept.coveredSequence, stored.record.journalSequence);
       await prune(kept).catch((error: Error) =>
         report("prune", `an old record could not be removed: ${error.message}`),
       );
       return stored;
     },
   };
+}
+
+/**
+ * Creates a record; where its name is taken, yields the record that has it. Rejects where that is damaged, and where the
+ * store cannot be asked.
+ */
+export async function createRecord(
+  blobs: BlobStore,
+  record: RootRecord,
+): Promise<{ stored: StoredRecord; isOurs: boolean }> {
+  const name = rootRefName(record);
+  const bytes = encodeRootRecord(record);
+  const present = (await blobs.createRef(name, bytes)) === "created" ? bytes : await blobs.readRef(name);
+  const stored = parseRootRecord(present);
+  const reason = "reason" in stored ? stored.reason : contradiction(stored.record, record);
+  if (reason !== undefined) throw new Error(`${name} of ${blobs.description} ${reason}: restore it from a copy`);
+  return { stored: stored as StoredRecord, isOurs: Buffer.compare(present, bytes) === 0 };
+}
+
+/** The volume is what a record of it says, the next in order. */
+function take(kept: KeptVolume, stored: StoredRecord): void {
+  kept.newest = stored;
+  kept.nextSequence = stored.record.sequence + 1;
+  if (stored.record.kind === "snapshot") kept.snapshots.push(stored);
+  else kept.checkpoints.push(stored.record.sequence);
 }

@@ -20,13 +20,20 @@ import { isSpareName, SPARE_MOST_BYTES, type SpareSegments, spareSegments } from
 export const SEGMENT_BYTES = 256 * 2 ** 20;
 export const LIMIT_BYTES = 4 * 2 ** 30;
 
+export interface ExpectedJournal {
+  readonly journalId: string;
+  readonly fromSequence: number;
+}
+
 export interface OpenOptions {
   /**
    * What the last checkpoint says of this journal: its id, and the first record that the checkpoint does not cover;
    * those before it were durable when the checkpoint was written. Absent: nothing is known, no segment was ever
    * released, and a journal is made where the directory holds none.
    */
-  readonly expected?: { readonly journalId: string; readonly fromSequence: number };
+  readonly expected?: ExpectedJournal;
+  /** The numbers of new records are above this one, 0 unless given: a root says that it covers records up to it. */
+  readonly aboveSequence?: number;
   /** Size at which a new segment is begun, SEGMENT_BYTES unless given. */
   readonly segmentBytes?: number;
   /** Size of all segments together at which `append` says FULL, LIMIT_BYTES unless given. */
@@ -96,15 +103,40 @@ interface Beginning {
   readonly recovery: Recovery;
 }
 
-function newJournal({ random }: OpenOptions): Beginning {
+function newJournal({ random, aboveSequence = 0 }: OpenOptions): Beginning {
   const id = new Uint8Array(8);
   random(id);
+  const first = aboveSequence + 1;
   return {
     journalId: id.toHex(),
     kept: [],
-    next: { firstSequence: 1, previousEnd: 1, durableSequence: 1 },
-    recovery: { recordCount: 0, endSequence: 1, lostCount: 0 },
+    next: { firstSequence: first, previousEnd: first, durableSequence: first },
+    recovery: { recordCount: 0, endSequence: first, lostCount: 0 },
   };
+}
+
+/**
+ * Replays what a journal's directory holds intact, and leaves it as it is. Rejects as `openJournal` does where it is not
+ * the expected one, or cannot be read.
+ */
+export async function readJournal(
+  disk: Disk,
+  directory: string,
+  expected: ExpectedJournal | undefined,
+  replay: (record: JournalRecord) => void,
+): Promise<void> {
+  const opened: DiskFile[] = [];
+  try {
+    const numbered = numberedSegments(directory, await namesIn(disk, directory));
+    if (numbered.length === 0) return;
+    const headers = await readHeaders(disk, numbered, opened);
+    const journalId = expected?.journalId ?? headers.find(({ header }) => header !== undefined)?.header?.journalId;
+    if (journalId === undefined) return;
+    const found = ofJournal(headers, journalId);
+    await scanJournal(neededSegments(found, expected?.fromSequence ?? 0), replay);
+  } finally {
+    await Promise.all(opened.map((file) => file.close()));
+  }
 }
 
 /** Opens the segments in their order, and refuses what is no journal, or not the expected one. */
@@ -115,11 +147,8 @@ async function findSegments(
   opened: DiskFile[],
 ): Promise<FoundSegment[]> {
   const { expected } = options;
-  const names = await namesIn(disk, directory, expected === undefined);
-  const numbered = names.flatMap((name) => {
-    const firstSequence = parseSegmentName(name);
-    return firstSequence === undefined ? [] : [{ path: join(directory, name), firstSequence }];
-  });
+  const names = await namesIn(disk, directory);
+  const numbered = numberedSegments(directory, names);
   if (numbered.length === 0) {
     if (expected !== undefined) {
       throw new WrongJournal(
@@ -131,11 +160,24 @@ async function findSegments(
     if (foreign.length > 0) {
       throw new WrongJournal(`${directory} is not empty (${foreign[0]}): a journal wants a directory of its own`);
     }
+    disk.makeDirectory(directory);
     return [];
   }
   const headers = await readHeaders(disk, numbered, opened);
   const journalId = expected?.journalId ?? headers.find(({ header }) => header !== undefined)?.header?.journalId;
   if (journalId === undefined) return await unborn(disk, directory, headers);
+  return ofJournal(headers, journalId);
+}
+
+/** What the names of a directory say of segments, oldest first. */
+const numberedSegments = (directory: string, names: readonly string[]): { path: string; firstSequence: number }[] =>
+  names.flatMap((name) => {
+    const firstSequence = parseSegmentName(name);
+    return firstSequence === undefined ? [] : [{ path: join(directory, name), firstSequence }];
+  });
+
+/** Refuses files that belong to another journal. */
+function ofJournal(headers: readonly Headed[], journalId: string): FoundSegment[] {
   const stranger = headers.find(({ header }) => header !== undefined && header.journalId !== journalId);
   if (stranger !== undefined) {
     throw new WrongJournal(
@@ -148,14 +190,13 @@ async function findSegments(
   );
 }
 
-async function namesIn(disk: Disk, directory: string, make: boolean): Promise<string[]> {
+async function namesIn(disk: Disk, directory: string): Promise<string[]> {
   try {
     return await disk.list(directory);
   } catch (error) {
-    if (!(error instanceof SystemError) || error.errno !== ENOENT) throw error;
+    if (error instanceof SystemError && error.errno === ENOENT) return [];
+    throw error;
   }
-  if (make) disk.makeDirectory(directory);
-  return [];
 }
 
 type Headed = Pick<FoundSegment, "file" | "firstSequence" | "header" | "sizeBytes">;
@@ -233,7 +274,8 @@ async function recover(
   );
   // Numbers of records that were lost are not given again: a journal of this size cannot have had more of them.
   const limitBytes = Math.max(...found.map(({ header }) => header?.limitBytes ?? 0));
-  const firstSequence = scan.nextSequence + Math.ceil((limitBytes + RESERVE_BYTES) / UNIT_BYTES);
+  const skipped = scan.nextSequence + Math.ceil((limitBytes + RESERVE_BYTES) / UNIT_BYTES);
+  const firstSequence = Math.max(skipped, (options.aboveSequence ?? 0) + 1);
   if (!Number.isSafeInteger(firstSequence)) throw new Error(`${directory}: the journal has used up its numbers`);
   return {
     journalId: kept[0]!.header!.journalId,

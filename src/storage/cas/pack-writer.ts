@@ -12,8 +12,11 @@ import type { PackJobResult, PackState } from "./pack-jobs.ts";
 import type { PackRunner } from "./pack-runner.ts";
 import { asWords, HASH_WORDS } from "./tree/shape.ts";
 
-/** Packs that are filled or stored at a time: one is filled while others are hashed, written and told to the index. */
-const MOST_PACKS = 4;
+/**
+ * Packs that are filled or stored at a time unless configured: one is filled while others are hashed, written and told
+ * to the index.
+ */
+const PACKS_AT_ONCE = 4;
 /** Batches under way: one is filled, one hashed, one packed, and one waits so that nobody else does. */
 const MOST_BATCHES = 4;
 
@@ -21,6 +24,8 @@ export interface PackWriterOptions {
   readonly runner: PackRunner;
   readonly blobs: BlobStore;
   readonly packBytes: number;
+  /** Packs that are filled or stored at a time, each in memory of its own. */
+  readonly packsAtOnce?: number;
   readonly underWay: BlocksUnderWay;
   /** Is told of a pack that is durable, with a directory that may be kept. The pack counts as stored once it resolves. */
   readonly stored: (name: Uint8Array, directory: PackDirectory, packBytes: number) => Promise<void>;
@@ -68,7 +73,7 @@ const stateOf = ({ space, entryCount, dataBytes }: OpenPack): PackState => ({
 });
 
 export function createPackWriter(options: PackWriterOptions): PackWriter {
-  const { runner, blobs, packBytes, underWay, report } = options;
+  const { runner, blobs, packBytes, underWay, report, packsAtOnce = PACKS_AT_ONCE } = options;
   const queue: Waiting[] = [];
   const freeBatches: BlockBatch[] = [];
   const batches: BlockBatch[] = [];
@@ -138,7 +143,7 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
     for (;;) {
       const pack = freePacks.pop();
       if (pack !== undefined) return pack;
-      if (packs.length < MOST_PACKS) {
+      if (packs.length < packsAtOnce) {
         const made = { space: allocatePackSpace(packBytes), entryCount: 0, dataBytes: 0, finished: undefined };
         packs.push(made);
         return made;

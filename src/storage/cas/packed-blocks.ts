@@ -40,6 +40,8 @@ export interface PackedBlocksOptions {
   readonly index: BlockIndex;
   /** Size of packs, that of the format unless given. */
   readonly packBytes?: number;
+  /** Packs that are filled or stored at a time. */
+  readonly packsAtOnce?: number;
   /** Memory for directories of packs. */
   readonly directoryCacheBytes?: number;
   /** Who hashes and compresses, for packs of the same size: this thread unless given. It is closed with the blocks. */
@@ -91,7 +93,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
       if (Buffer.compare(packName(number), name) === 0) directories.remember(number, directory);
     }
   };
-  const writer = createPackWriter({ runner, blobs, packBytes, underWay, stored, report });
+  const writer = createPackWriter({ ...options, runner, packBytes, underWay, stored });
 
   /**
    * Whether the store has a block, asking the medium. A single block of a pack is believed to be there once it was

@@ -10,7 +10,8 @@ const TAIL_BYTES = 5461 * ENTRY_BYTES + FOOTER_BYTES;
 
 /**
  * Reads what a pack holds from its end, without reading the pack: one read where the directory is not unusually large,
- * else two. Rejects with the store's BlobStoreError; what is read and is no directory is told as damage.
+ * else two. Rejects with the store's BlobStoreError; what is read twice, the second time past what is cached on the way,
+ * and is no directory is told as damage.
  */
 export async function readPackDirectory(
   store: BlobStore,
@@ -19,6 +20,18 @@ export async function readPackDirectory(
   signal?: AbortSignal,
 ): Promise<ParsedPack | PackDamage> {
   const blobName = packBlobName(name);
+  const first = await readOnce(store, blobName, hasher, signal);
+  if (!("reason" in first)) return first;
+  await store.forgetCached(blobName, signal);
+  return readOnce(store, blobName, hasher, signal);
+}
+
+async function readOnce(
+  store: BlobStore,
+  blobName: string,
+  hasher: Hasher,
+  signal: AbortSignal | undefined,
+): Promise<ParsedPack | PackDamage> {
   const packBytes = await store.size(blobName, signal);
   let tailBytes = Math.min(packBytes, TAIL_BYTES);
   let tail: Uint8Array;

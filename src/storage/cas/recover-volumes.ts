@@ -11,6 +11,7 @@ import type { Journal } from "./journal.ts";
 import { newestOf, volumeNumber } from "./kept-volume.ts";
 import { openJournal } from "./open-journal.ts";
 import type { StoredRecord } from "./root-record.ts";
+import type { WriterClaim } from "./writer-claim.ts";
 import { findRoots, rootRefName, ROOTS_PREFIX, type RootsFound, type VolumeRoots } from "./root-refs.ts";
 
 export interface RecoverOptions {
@@ -18,6 +19,7 @@ export interface RecoverOptions {
   readonly stateDirectory: string;
   readonly blobs: BlobStore;
   readonly hasher: Hasher;
+  readonly claim: Pick<WriterClaim, "hold">;
   readonly journalLimitBytes: number;
   readonly journalSegmentBytes?: number;
   readonly random: (bytes: Uint8Array) => void;
@@ -78,8 +80,6 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
     byNumber.set(number, { roots, newest, dirty: dirtyBlocks(blockSizeBytes / SECTOR_BYTES) });
   }
 
-  const directory = join(stateDirectory, "journal");
-  disk.makeDirectory(directory);
   const expected = await readCheckpointFile(disk, stateDirectory);
   for (const [volumeId, sequence] of Object.entries(expected?.volumes ?? {})) {
     const there = found.volumes.get(volumeId)?.newest;
@@ -90,6 +90,8 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
         `checkpoint: is it the right store, is its filesystem mounted, or is it a copy that was made earlier?`,
     );
   }
+  const directory = join(stateDirectory, "journal");
+  disk.makeDirectory(directory);
   // There is a journal before there is a volume.
   if (byNumber.size > 0 && (await disk.list(directory)).length === 0) {
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
@@ -98,6 +100,8 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
         `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
     );
   }
+  // After the roots were read: none of them is then of a later writer.
+  await options.claim.hold();
   const { journal, recovery } = await openJournal(
     disk,
     directory,
@@ -105,6 +109,8 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
       limitBytes: options.journalLimitBytes,
       ...(options.journalSegmentBytes === undefined ? {} : { segmentBytes: options.journalSegmentBytes }),
       ...(expected === undefined ? {} : { expected }),
+      // A volume that another writer left may count by the numbers of that one's journal.
+      aboveSequence: Math.max(0, ...Array.from(byNumber.values(), ({ newest }) => newest.record.journalSequence)),
       random: options.random,
       report,
     },

@@ -102,7 +102,8 @@ function judge(
       continue;
     }
     const stored = parseRootRecord(bytes);
-    const reason = "reason" in stored ? stored.reason : contradiction(stored.record, volumeId, sequence, used.at(-1));
+    const expected = { ...used.at(-1)?.record, volumeId, sequence };
+    const reason = "reason" in stored ? stored.reason : contradiction(stored.record, expected);
     if (reason !== undefined) refused.push({ name, reason, sequence });
     else used.push(stored as StoredRecord);
   }
@@ -122,21 +123,17 @@ function judge(
   };
 }
 
-/** What speaks against an intact record under this name, after the volume's record before it. */
-function contradiction(
+/** What speaks against an intact record: another name than it has, or what is fixed when a volume is made. */
+export function contradiction(
   record: RootRecord,
-  volumeId: string,
-  sequence: number,
-  before: StoredRecord | undefined,
+  expected: Pick<RootRecord, "volumeId" | "sequence"> & Partial<Pick<RootRecord, "hash" | "blockSizeBytes">>,
 ): string | undefined {
+  const { volumeId, sequence, hash = record.hash, blockSizeBytes = record.blockSizeBytes } = expected;
   if (record.volumeId !== volumeId) return `is a record of volume ${record.volumeId}, under another one's name`;
   if (record.sequence !== sequence) return `is record ${record.sequence}, under the name of another`;
-  if (before === undefined) return undefined;
-  const { hash, blockSizeBytes } = before.record;
-  // Both are fixed when a volume is made.
-  if (record.hash !== hash) return `has hash ${record.hash}, and record ${before.record.sequence} has ${hash}`;
+  if (record.hash !== hash) return `has hash ${record.hash}, and the records before it ${hash}`;
   if (record.blockSizeBytes !== blockSizeBytes) {
-    return `has blocks of ${record.blockSizeBytes} bytes, and record ${before.record.sequence} of ${blockSizeBytes}`;
+    return `has blocks of ${record.blockSizeBytes} bytes, and the records before it of ${blockSizeBytes}`;
   }
   return undefined;
 }

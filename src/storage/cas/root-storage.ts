@@ -15,16 +15,10 @@ import type { Blocks } from "./blocks.ts";
 import { cachedSectors } from "./cached-sectors.ts";
 import { CLEAN } from "./dirty-blocks.ts";
 import { readSectors, tryReadSectors, type BlockSource } from "./sector-source.ts";
-import { allocatedRanges } from "./tree/diff.ts";
 import type { ExtentCache } from "./extent-cache.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
-import { toSectors, type SectorRange } from "./sector-range.ts";
-
-export interface RootStorage extends BlockStorage {
-  /** The parts that are not holes, in ascending order. Throws NodeError. */
-  allocatedRanges(): AsyncGenerator<SectorRange, void, undefined>;
-}
+import { treeExtents } from "./tree-extents.ts";
 
 export interface RootStorageOptions {
   readonly info: DeviceInfo;
@@ -37,13 +31,13 @@ export interface RootStorageOptions {
 
 const everythingIsClean = (): number => CLEAN;
 
-export function rootStorage({ info, root, blocks, reader, cache, report }: RootStorageOptions): RootStorage {
+export function rootStorage({ info, root, blocks, reader, cache, report }: RootStorageOptions): BlockStorage {
   const blockCount = Math.ceil((info.sectorCount * SECTOR_BYTES) / blocks.blockBytes);
   const source: BlockSource = { blocks, report, tree: new VolumeTree(reader, blockCount, root) };
   const scratch = allocateMemory(blocks.blockBytes);
   /** What is being read, for requests and ahead of them, and the requests that wait for it. */
   const reads = new Set<Promise<StorageStatus>>();
-  const requests = new Set<Promise<StorageStatus>>();
+  const requests = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
 
   const sectors = cachedSectors(cache, {
@@ -87,17 +81,25 @@ export function rootStorage({ info, root, blocks, reader, cache, report }: RootS
     tryWrite: () => READ_ONLY,
     write: (_sector, _count, _source, _at, _durable, completion) => tell(completion, READ_ONLY),
     flush: (completion) => tell(completion, closing === undefined ? OK : MEDIUM_ERROR),
-    discard: (_sector, _count, completion) => tell(completion, READ_ONLY),
-    onResize: () => {},
-    async *allocatedRanges() {
-      for await (const range of allocatedRanges(reader, { root, blockCount })) {
-        if (!range.isHole) yield toSectors(range, blocks.blockBytes, info.sectorCount);
+    writePart: (_sector, _offsetBytes, _lengthBytes, _source, _at, _durable, completion) => tell(completion, READ_ONLY),
+    hasFastZeroes: false,
+    writeZeroes: (_sector, _count, _allocate, _durable, completion) => tell(completion, READ_ONLY),
+    async extents(sector, count, most) {
+      if (refusal(sector, count) !== OK) throw new Error("the snapshot is closed, or ends before these sectors");
+      const tree = { root, blockCount };
+      const finding = treeExtents({ reader, tree, blockBytes: blocks.blockBytes, layers: [] }, sector, count, most);
+      requests.add(finding);
+      try {
+        return await finding;
+      } finally {
+        requests.delete(finding);
       }
     },
+    onResize: () => {},
     close() {
       closing ??= (async () => {
         sectors.close();
-        await Promise.all([...reads, ...requests]);
+        await Promise.allSettled([...reads, ...requests]);
         freeMemory(scratch);
       })();
       return closing;

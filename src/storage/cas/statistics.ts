@@ -4,6 +4,7 @@ import type { CheckpointStatistics } from "./checkpoint-log.ts";
 import type { CacheStatistics } from "./extent-cache.ts";
 import type { IndexStatus } from "./index/block-index.ts";
 import type { KeptVolume } from "./kept-volume.ts";
+import type { BacklogStatistics } from "./store-backlog.ts";
 import { toSnapshot, type Snapshot } from "./snapshot.ts";
 import type { VerificationStatistics } from "./verify/verifier.ts";
 import { uniqueSoFar } from "./volume-changes.ts";
@@ -14,6 +15,8 @@ export interface ArchiveStatistics {
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;
   readonly journalLimitBytes: number;
+  /** What was answered and is in the journal alone. */
+  readonly backlog: BacklogStatistics;
   /** Bytes of all packs. */
   readonly storedBytes: number;
   readonly index: IndexStatus;

@@ -6,7 +6,10 @@ import type { BlobStore } from "../../blob/blob-store.ts";
 import type { Disk } from "./disk.ts";
 import { openIndex, type BlockIndex, type PackEntries } from "./index/block-index.ts";
 import { packBlobName } from "./pack-format.ts";
+import type { PackDamage } from "./pack-directory.ts";
+import type { ParsedPack } from "./pack.ts";
 import { readPackDirectory } from "./read-pack-directory.ts";
+import { awaitedLater, Lookahead } from "./tree/lookahead.ts";
 
 export interface StoreIndexOptions {
   readonly disk: Disk;
@@ -61,25 +64,33 @@ async function* allEntries(options: StoreIndexOptions): AsyncGenerator<PackEntri
   yield* entriesOf(names, options);
 }
 
+/** What packs hold, in the order of their names. Directories are read several at a time: a store may be far away. */
 async function* entriesOf(
   names: readonly string[],
   { blobs, hasher, report, progress, leavesOut }: StoreIndexOptions,
 ): AsyncGenerator<PackEntries> {
-  for (const [done, blob] of names.entries()) {
+  const read = async (blob: string): Promise<{ blob: string; name: Uint8Array; found: ParsedPack | PackDamage }> => {
     const name = Uint8Array.fromHex(blob);
-    const read = await readPackDirectory(blobs, name, hasher).catch((error: Error) => {
+    const found = await readPackDirectory(blobs, name, hasher).catch((error: Error) => {
       if (leavesOut?.(error) === true) return { reason: error.message };
       throw error;
     });
-    if ("reason" in read) {
+    return { blob, name, found };
+  };
+  let begun = 0;
+  const reads = new Lookahead(() => (begun < names.length ? awaitedLater(read(names[begun++]!)) : undefined));
+  let done = 0;
+  for (let reading = reads.take(); reading !== undefined; reading = reads.take()) {
+    const { blob, name, found } = await reading;
+    if ("reason" in found) {
       report(
         `pack:${blob}`,
-        `pack ${blob} of ${blobs.description} is damaged: ${read.reason}. What only it has cannot be read. Run voe verify ` +
+        `pack ${blob} of ${blobs.description} is damaged: ${found.reason}. What only it has cannot be read. Run voe verify ` +
           `to learn what is affected, and restore the pack from a copy`,
       );
     } else {
-      yield { name, hashes: read.directory.hashes(), plainBytes: read.directory.plainTotalBytes() };
+      yield { name, hashes: found.directory.hashes(), plainBytes: found.directory.plainTotalBytes() };
     }
-    progress(done + 1, names.length);
+    progress(++done, names.length);
   }
 }

@@ -1,5 +1,6 @@
 /** A volume of an archive as a disk: refusals, the order of requests, and when a write is answered. */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
+import { eventLoop } from "../../base/event-loop.ts";
 import {
   LATER,
   MEDIUM_ERROR,
@@ -17,6 +18,7 @@ import type { OrderedRequest } from "../request-order.ts";
 import { SyncPolicy, type SyncMode } from "../sync-policy.ts";
 import { tell } from "../tell.ts";
 import { FULL, type Journal } from "./journal.ts";
+import type { JournalSlowdown } from "./journal-slowdown.ts";
 import type { Volume } from "./volume.ts";
 
 export interface VolumeDisk extends BlockStorage {
@@ -33,13 +35,14 @@ export interface VolumeDiskOptions {
   readonly sync: SyncMode;
   /** Makes room in the journal, or on its disk, by a checkpoint; rejects where there is none to be made. */
   readonly makeRoom: (onDisk: boolean) => Promise<void>;
+  readonly slowdown: JournalSlowdown;
 }
 
 /** Whether the journal, or the disk that it is on, has no room for a write: a checkpoint makes some. */
 const needsRoom = (status: StorageStatus): boolean => status === FULL || status === NO_SPACE;
 
 export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
-  const { volume, journal, makeRoom } = options;
+  const { volume, journal, makeRoom, slowdown } = options;
   const { order } = volume;
   const info = { ...options.info, sectorCount: volume.sectorCount };
   const resizeListeners: (() => void)[] = [];
@@ -74,28 +77,36 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     tell(completion, status);
   };
 
-  /** Does what `attempt` does, in its order, again and again while there is no room in the journal and some can be made. */
+  /**
+   * Does what `attempt` does, in its order, once writes of so many bytes need not be slowed, and again and again while
+   * there is no room in the journal and some can be made. `prepare` comes before it, in the same place of the order.
+   */
   const whenRoom = (
     sector: number,
     count: number,
+    bytes: number,
     attempt: () => StorageStatus,
     end: (status: StorageStatus) => void,
+    prepare?: () => Promise<StorageStatus>,
   ): void => {
     const request: OrderedRequest = {
       sector,
       count,
       writes: true,
       start() {
-        const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
-        if (needsRoom(status)) {
-          makeRoom(status === NO_SPACE).then(
-            () => request.start(),
-            () => finish(NO_SPACE),
-          );
-        } else {
-          finish(status);
-        }
+        if (prepare === undefined) begin();
+        else void prepare().then((status) => (status === OK ? begin() : finish(status)));
       },
+    };
+    const begin = (): void => {
+      const delayMs = slowdown.delayMs(bytes);
+      if (delayMs > 0) eventLoop.after(delayMs, proceed);
+      else proceed();
+    };
+    const proceed = (): void => {
+      const status = journal.failure === undefined && policy.failure === undefined ? attempt() : MEDIUM_ERROR;
+      if (needsRoom(status)) makeRoom(status === NO_SPACE).then(proceed, () => finish(NO_SPACE));
+      else finish(status);
     };
     const finish = (status: StorageStatus): void => {
       order.finish(request);
@@ -144,7 +155,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
     tryWrite(sector, count, source, at) {
       const refused = refusal(sector, count, true);
       if (refused !== OK) return refused;
-      if (policy.waits || isBlocked(sector, count, true)) return LATER;
+      if (policy.waits || isBlocked(sector, count, true) || slowdown.isSlow) return LATER;
       const status = volume.append(sector, count, source, at);
       if (needsRoom(status)) return LATER;
       if (status === OK) policy.wrote();
@@ -156,7 +167,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
         tell(completion, refused);
         return;
       }
-      if (!isBlocked(sector, count, true)) {
+      if (!isBlocked(sector, count, true) && !slowdown.isSlow) {
         const status = volume.append(sector, count, source, at);
         if (!needsRoom(status)) {
           endWrite(status, durable, completion);
@@ -168,6 +179,7 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       whenRoom(
         sector,
         count,
+        count * SECTOR_BYTES,
         () => volume.append(sector, count, copy, 0),
         (status) => {
           freeMemory(copy);
@@ -179,7 +191,31 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       if (closing === undefined) policy.commit(completion);
       else tell(completion, MEDIUM_ERROR);
     },
-    discard(sector, count, completion) {
+    writePart(sector, offsetBytes, lengthBytes, source, at, durable, completion) {
+      const refused = refusal(sector, 1, true);
+      if (refused !== OK) {
+        tell(completion, refused);
+        return;
+      }
+      const part = source.bytes.slice(at, at + lengthBytes);
+      const whole = allocateMemory(SECTOR_BYTES);
+      whenRoom(
+        sector,
+        1,
+        SECTOR_BYTES,
+        () => {
+          whole.bytes.set(part, offsetBytes);
+          return volume.append(sector, 1, whole, 0);
+        },
+        (status) => {
+          freeMemory(whole);
+          endWrite(status, durable, completion);
+        },
+        () => volume.read(sector, 1, whole, 0),
+      );
+    },
+    hasFastZeroes: true,
+    writeZeroes(sector, count, _allocate, durable, completion) {
       const refused = refusal(sector, count, true);
       if (refused !== OK) {
         tell(completion, refused);
@@ -188,9 +224,14 @@ export function volumeDisk(options: VolumeDiskOptions): VolumeDisk {
       whenRoom(
         sector,
         count,
+        0,
         () => volume.appendDiscard(sector, count),
-        (status) => endWrite(status, false, completion),
+        (status) => endWrite(status, durable, completion),
       );
+    },
+    async extents(sector, count, most) {
+      if (refusal(sector, count, false) !== OK) throw new Error("the volume is closed, or ends before these sectors");
+      return volume.extents(sector, count, most);
     },
     onResize: (listener) => void resizeListeners.push(listener),
     resized() {

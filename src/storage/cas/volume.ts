@@ -4,16 +4,18 @@
  */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
-import { OK, SECTOR_BYTES, type StorageStatus } from "../block-storage.ts";
+import { OK, SECTOR_BYTES, type Extent, type StorageStatus } from "../block-storage.ts";
 import { RequestOrder } from "../request-order.ts";
 import { CLEAN, dirtyBlocks, type DirtyBlocks, ZERO } from "./dirty-blocks.ts";
 import { cachedSectors } from "./cached-sectors.ts";
+import { treeExtents } from "./tree-extents.ts";
 import type { ExtentCache } from "./extent-cache.ts";
 import { BLOCK_MOST_BYTES } from "./pack-format.ts";
 import type { Pace } from "./pace.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 import { storeChanges } from "./store-changes.ts";
+import type { NodeReader } from "./tree/node-reader.ts";
 import type { VolumeTree } from "./tree/volume-tree.ts";
 
 /** Most sectors of one discard record. */
@@ -28,6 +30,7 @@ export interface VolumeOptions extends SectorSource {
   readonly sectorCount: number;
   /** Where its content is kept for the next read. */
   readonly cache: ExtentCache;
+  readonly reader: NodeReader;
   /** What the journal holds of it already. */
   readonly dirty?: DirtyBlocks;
 }
@@ -52,6 +55,8 @@ export interface Volume {
   tryRead(sector: number, count: number, target: Memory, at: number): StorageStatus;
   /** Fills `target` with sectors as they are now, whatever is written meanwhile. Never rejects. */
   read(sector: number, count: number, target: Memory, at: number): Promise<StorageStatus>;
+  /** As `BlockStorage.extents`, of a range on the volume: what it is when this is called. */
+  extents(sector: number, count: number, most: number): Promise<Extent[]>;
   /** Puts a write into the journal, in as many records as it takes; FULL where there is no room for all of it. */
   append(sector: number, count: number, source: Memory, at: number): StorageStatus;
   appendDiscard(sector: number, count: number): StorageStatus;
@@ -84,7 +89,7 @@ export interface Volume {
 export function openVolume(options: VolumeOptions): Volume {
   const { id, blocks, journal, report } = options;
   const blockSectors = blocks.blockBytes / SECTOR_BYTES;
-  const reads = new Set<Promise<StorageStatus>>();
+  const reads = new Set<Promise<unknown>>();
   let source: SectorSource = { blocks, journal, report, tree: options.tree };
   let sectorCount = options.sectorCount;
   let dirty = options.dirty ?? dirtyBlocks(blockSectors);
@@ -165,6 +170,16 @@ export function openVolume(options: VolumeOptions): Volume {
     lend: (sector, count) => sectors.lend(sector, count),
     tryRead: (sector, count, target, at) => sectors.tryRead(sector, count, target, at),
     read: (sector, count, target, at) => sectors.read(sector, count, target, at),
+    extents(sector, count, most) {
+      const layers = frozen === undefined ? [dirty] : [dirty, frozen];
+      // What is not dirty is as it was at the last commit, whatever a checkpoint has changed in the tree since.
+      const { committed } = source.tree;
+      const { blockBytes } = blocks;
+      const finding = treeExtents({ reader: options.reader, tree: committed, blockBytes, layers }, sector, count, most);
+      reads.add(finding);
+      void finding.catch(() => {}).then(() => reads.delete(finding));
+      return finding;
+    },
     append(sector, count, from, at) {
       for (let done = 0; done < count;) {
         const part = Math.min(RECORD_SECTORS, count - done);
@@ -226,7 +241,7 @@ export function openVolume(options: VolumeOptions): Volume {
     },
     async close() {
       sectors.close();
-      await Promise.all(reads);
+      await Promise.allSettled(reads);
     },
   };
 }

@@ -8,8 +8,7 @@ import { LATER, MEDIUM_ERROR, OK, SECTOR_BYTES, type StorageStatus } from "../bl
 import type { OrderedRequest } from "../request-order.ts";
 import { tell } from "../tell.ts";
 import type { FileStorage } from "./file-storage.ts";
-import { freeRange } from "./free-range.ts";
-import { mediumError } from "./medium-error.ts";
+import { mediumChanges } from "./medium-changes.ts";
 import type { Medium } from "./medium.ts";
 import { servedMedium, type FileStorageOptions } from "./served-medium.ts";
 import { transfer } from "./transfer.ts";
@@ -83,25 +82,10 @@ export function directStorage(medium: Medium, options: FileStorageOptions): File
       order.begin(request);
     },
     flush: (completion) => policy.commit(completion),
-    discard(sector, count, completion) {
-      const refused = refusal(sector, count, true);
-      if (refused !== OK) {
-        tell(completion, refused);
-        return;
-      }
-      const request: OrderedRequest = {
-        sector,
-        count,
-        writes: true,
-        start() {
-          freeRange(medium, sector * SECTOR_BYTES, count * SECTOR_BYTES, (errno) => {
-            const status = errno === 0 ? OK : mediumError(path, "discard", sector, count, errno, report);
-            order.finish(request);
-            served.endWrite(status, false, completion);
-          });
-        },
-      };
-      order.begin(request);
+    ...mediumChanges(medium, served, report),
+    extents(sector, count) {
+      if (refusal(sector, count, false) !== OK) return Promise.reject(new Error(`${path} was closed, or has shrunk`));
+      return Promise.resolve([{ sectorCount: count, isHole: false }]);
     },
     onResize: served.onResize,
     allocatedBytes: () => info.sectorCount * SECTOR_BYTES,

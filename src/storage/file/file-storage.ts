@@ -15,9 +15,9 @@ import {
 } from "../block-storage.ts";
 import type { OrderedRequest } from "../request-order.ts";
 import { tell } from "../tell.ts";
-import { dataRanges } from "./data-ranges.ts";
+import { dataExtents } from "./data-ranges.ts";
 import { cachedPages, PAGE_BYTES } from "./cached-pages.ts";
-import { freeRange } from "./free-range.ts";
+import { mediumChanges } from "./medium-changes.ts";
 import { mediumError } from "./medium-error.ts";
 import type { Medium } from "./medium.ts";
 import { servedMedium, type FileStorageOptions } from "./served-medium.ts";
@@ -28,11 +28,6 @@ export interface FileStorage extends BlockStorage {
   readonly failure: string | undefined;
   /** Bytes that the medium has given to the disk, holes not counted. */
   allocatedBytes(): number;
-  /**
-   * The parts that are not holes, ascending, each as it is when it is asked for; throws where the storage was closed.
-   * Absent: everything is read from the medium.
-   */
-  allocatedRanges?(): AsyncGenerator<{ readonly sector: number; readonly sectorCount: number }, void, undefined>;
   /**
    * Gives a disk in a file at least this size, durably, and takes on what the file or device was given from outside.
    * A disk never shrinks, and one that has failed stays as it is.
@@ -132,9 +127,9 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     order.begin(request);
   };
 
-  const checkOpen = (): void => {
+  const checkOpen = (sector: number, count: number): void => {
     // A descriptor that was closed may be another file's by now.
-    if (refusal(0, 1, false) !== OK) throw new Error(`${path} was closed`);
+    if (refusal(sector, count, false) !== OK) throw new Error(`${path} was closed, or is shorter than it was`);
   };
 
   const lend = (sector: number, count: number): number => {
@@ -180,27 +175,6 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     order.begin(request);
   };
 
-  const discard = (sector: number, count: number, completion: Completion): void => {
-    const refused = refusal(sector, count, true);
-    if (refused !== OK) {
-      tell(completion, refused);
-      return;
-    }
-    const request: OrderedRequest = {
-      sector,
-      count,
-      writes: true,
-      start() {
-        freeRange(medium, sector * SECTOR_BYTES, count * SECTOR_BYTES, (errno) => {
-          const status = errno === 0 ? OK : mediumError(path, "discard", sector, count, errno, report);
-          order.finish(request);
-          served.endWrite(status, false, completion);
-        });
-      },
-    };
-    order.begin(request);
-  };
-
   return {
     info,
     get failure() {
@@ -212,16 +186,13 @@ export function fileStorage(medium: Medium, options: FileStorageOptions): FileSt
     tryWrite,
     write,
     flush: (completion) => policy.commit(completion),
-    discard,
+    ...mediumChanges(medium, served, report),
+    async extents(sector, count, most) {
+      checkOpen(sector, count);
+      return dataExtents(fd, sector, count, most);
+    },
     onResize: served.onResize,
     allocatedBytes: () => (medium.kind === "file" ? fstatSync(fd).blocks * 512 : info.sectorCount * SECTOR_BYTES),
-    async *allocatedRanges() {
-      checkOpen();
-      for (const range of dataRanges(fd, info.sectorCount)) {
-        yield range;
-        checkOpen();
-      }
-    },
     grow: served.grow,
     close: () => served.close(() => pages.close()),
   };

@@ -4,7 +4,7 @@ import { MEDIUM_ERROR, NO_SPACE, SECTOR_BYTES, type StorageStatus } from "../blo
 /** What the log says, and how the request ends, when the medium failed with error number `errno`. */
 export function mediumError(
   path: string,
-  verb: "read" | "write" | "discard",
+  verb: "read" | "write" | "zero",
   sector: number,
   count: number,
   errno: number,

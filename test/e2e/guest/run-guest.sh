@@ -26,8 +26,8 @@
 #   ACCEL          [tcg]    or kvm
 #   MEM            [512]    MiB
 #
-# The guest script may use: busybox applets; mkfs.ext4 e2fsck resize2fs aoe-stat; modprobe; hostdo; `. /lib/check.sh`
-# (see it in guest-root). debugfs is mounted: /sys/kernel/debug/aoe/eX.Y shows the initiator's view of a target.
+# The guest script may use: busybox applets; mkfs.ext4 e2fsck resize2fs aoe-stat; nbd-client, tgtd and tgtadm where this
+# host has them; modprobe; hostdo; `. /lib/check.sh` (see it in guest-root). debugfs is mounted: /sys/kernel/debug/aoe/eX.Y shows the initiator's view of a target.
 # Frames from the guest reach a tap unpadded: 32 and 36 bytes.
 set -u
 export PATH=$PATH:/sbin:/usr/sbin
@@ -89,7 +89,10 @@ pack() { # directory archive
 }
 
 # The initramfs is named after what made it, so that two checkouts may share the cache.
-initramfs() { echo "$VOE_E2E_DIR/initramfs-$(cat "$here/run-guest.sh" "$here"/guest-root/* "$VOE_E2E_DIR/kernel/release" | sha256sum | cut -c1-12).cpio"; }
+initramfs() { echo "$VOE_E2E_DIR/initramfs-$({ cat "$here/run-guest.sh" "$here"/guest-root/* "$VOE_E2E_DIR/kernel/release"; optional_programs; } | sha256sum | cut -c1-12).cpio"; }
+
+# What only some scripts use, as far as it is there: NBD's client, and iSCSI's target.
+optional_programs() { command -v nbd-client tgtd tgtadm; }
 
 build() {
   mkdir -p "$VOE_E2E_DIR"; exec 9> "$VOE_E2E_DIR/.lock"; flock 9
@@ -100,8 +103,8 @@ build() {
     cp "$(command -v busybox)" "$root/bin/busybox" || die "no busybox: run $here/run-guest.sh deps"
     for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"; done
     ln -s ../bin/busybox "$root/sbin/modprobe" # the kernel itself asks for modules (crypto-crc32c for ext4)
-    copy_modules "$root" "$(cat "$VOE_E2E_DIR/kernel/release")" aoe ext4 virtio_pci virtio_net virtio_rng crc32c_generic libcrc32c
-    copy_program "$root" /sbin/mke2fs /sbin/e2fsck /sbin/resize2fs /usr/sbin/aoe-stat
+    copy_modules "$root" "$(cat "$VOE_E2E_DIR/kernel/release")" aoe ext4 virtio_pci virtio_net virtio_rng crc32c_generic libcrc32c nbd
+    copy_program "$root" /sbin/mke2fs /sbin/e2fsck /sbin/resize2fs /usr/sbin/aoe-stat $(optional_programs)
     sed -i '1s/.*/#!\/bin\/sh/' "$root/bin/aoe-stat" # it says bash, and is content with busybox
     ln -sf mke2fs "$root/bin/mkfs.ext4"; cp /etc/mke2fs.conf "$root/etc/"
     cp "$here/guest-root/init" "$root/init"; cp "$here/guest-root/hostdo" "$root/bin/hostdo"; cp "$here/guest-root/check.sh" "$root/lib/"

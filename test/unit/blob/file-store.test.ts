@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
-import type { BlobStore } from "../../../src/blob/blob-store.ts";
+import { BlobStoreError, type BlobStore } from "../../../src/blob/blob-store.ts";
 import { openFileStore } from "../../../src/blob/file-store.ts";
 import { failureOf, getBytes, listAll } from "../../support/blob-requests.ts";
 import { makeNamedBlob, nameOf } from "../../support/named-blob.ts";
@@ -370,5 +370,79 @@ describe("crashes", () => {
       for (const ref of refs) expect((await store.readRef(ref)).length).toBe(100);
       await store.close();
     }
+  });
+});
+
+describe("from pieces", () => {
+  async function* piecesOf(bytes: Uint8Array, failure?: Error): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < bytes.length; at += 700) yield bytes.subarray(at, at + 700);
+    if (failure !== undefined) throw failure;
+  }
+
+  test("a blob that comes in pieces reads as it came", async () => {
+    const store = await openFileStore(path, { create: true });
+    opened.push(store);
+    await store.putPieces(one.name, piecesOf(one.bytes));
+    expect(Buffer.compare(await getBytes(store, one.name, 0, 3000), one.bytes)).toBe(0);
+  });
+
+  test("nothing is stored of pieces that throw at their end", async () => {
+    const store = await openFileStore(path, { create: true });
+    opened.push(store);
+    const failure = new BlobStoreError("corrupt", "not what it says");
+    expect(await reasonOf(store.putPieces(one.name, piecesOf(one.bytes, failure)))).toBe("not what it says");
+    expect(await listAll(store)).toEqual([]);
+    expect(readdirSync(join(path, "tmp"))).toEqual([]);
+  });
+
+  test("the list goes on after any name, in the order of names", async () => {
+    const store = await openFileStore(path, { create: true });
+    opened.push(store);
+    const names = Array.from({ length: 40 }, (_, seed) => makeNamedBlob(5, seed)).map(({ name, bytes }) => {
+      mkdirSync(join(path, name.slice(0, 2)), { recursive: true });
+      writeFileSync(join(path, pathOf(name)), bytes);
+      return name;
+    });
+    const sorted = names.toSorted();
+    for (const after of ["", sorted[0]!, sorted[17]!, sorted[39]!]) {
+      const found: string[] = [];
+      for await (const { name } of store.listAfter(after)) found.push(name);
+      expect(found).toEqual(sorted.filter((name) => name > after));
+    }
+  });
+});
+
+describe("for reading only", () => {
+  test("a store that another has open is read beside it, what is put meanwhile too", async () => {
+    const store = await open(true);
+    await store.put(one.name, one.bytes);
+    const beside = await openFileStore(path, { create: false, readOnly: true });
+    opened.push(beside);
+    expect(Buffer.compare(await getBytes(beside, one.name, 0, 3000), one.bytes)).toBe(0);
+    await store.createRef("a/b", one.bytes.subarray(0, 3));
+    expect(await beside.readRef("a/b")).toEqual(one.bytes.slice(0, 3));
+  });
+
+  test("nothing in the directory changes: neither lock nor what a crash left", async () => {
+    await (await open(true)).close();
+    writeFileSync(join(path, "tmp/7"), "half");
+    rmSync(join(path, "lock"));
+    const beside = await openFileStore(path, { create: false, readOnly: true });
+    opened.push(beside);
+    for (const refused of [
+      beside.put(one.name, one.bytes),
+      beside.delete(one.name),
+      beside.createRef("a", one.bytes.subarray(0, 3)),
+      beside.deleteRef("a"),
+    ]) {
+      expect(await failureOf(refused)).toBe("denied");
+    }
+    expect(readdirSync(path).toSorted()).toEqual(["refs", "tmp", "voe-store.json"]);
+    expect(readdirSync(join(path, "tmp"))).toEqual(["7"]);
+  });
+
+  test("what is no store is none", async () => {
+    expect(await failureOf(openFileStore(path, { create: true, readOnly: true }))).toBe("missing");
+    expect(existsSync(path)).toBe(false);
   });
 });

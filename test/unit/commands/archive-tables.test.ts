@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { archiveLines } from "../../../src/commands/archive-tables.ts";
-import { someArchive, someReport, someVolume } from "../../support/status-report.ts";
+import { someArchive, someRemote, someReport, someVolume } from "../../support/status-report.ts";
 
 test("an archive has what it holds and saves, how its journal, checks and volumes are", () => {
   expect(archiveLines(someReport({ archives: [someArchive()] }))).toEqual([
@@ -62,6 +62,27 @@ test("failing checkpoints, damage and what goes on stand out", () => {
   const [, , , , , , journal, verified] = archiveLines(someReport({ archives: [archive] }));
   expect(journal).toEndWith("checkpoints: one runs for 1 min 11 s, the last one FAILED, 4 failed");
   expect(verified).toContain("; DAMAGED: 2 packs, 0 parts of trees; one runs, 1 GiB of 2 GiB");
+});
+
+test("a store far away tells what waits for it, how it fares and what is on the local disk", () => {
+  const of = (over: Parameters<typeof someArchive>[0]) => archiveLines(someReport({ archives: [someArchive(over)] }));
+  expect(of({ remote: someRemote() }).slice(7, 12)).toEqual([
+    "  backlog   64 MiB, the oldest written 40 s ago",
+    "  store     there; 2 uploads, 1 downloads, 3 waiting",
+    "  requests  put 130 (2 GiB), get 4,000 (1 GiB), others 27; 3 failed",
+    "  failed    1 min ago: 503 SlowDown",
+    "  on disk   90 % of 1,000 reads; 60 packs, 1 GiB of 8 GiB",
+  ]);
+  const away = of({
+    backlog: { bytes: 2 ** 30, since: "2026-01-31T11:01:40.000Z", slowsWrites: true },
+    remote: someRemote({ awaySince: "2026-01-31T11:00:40.000Z", cache: null }),
+  });
+  expect(away[7]).toEndWith("1 GiB, the oldest written 1 h ago; WRITES ARE SLOWED");
+  expect(away[8]).toContain("AWAY since 1 h 1 min ago;");
+  expect(away[11]).toBe("  on disk   no cache, see the log");
+  const idle = of({ backlog: { bytes: 0, since: "", slowsWrites: false }, remote: someRemote({ lastError: "" }) });
+  expect(idle[7]).toEndWith("nothing: the store has everything");
+  expect(idle[10]).toStartWith("  on disk");
 });
 
 test("a store in which nothing has happened yet says so", () => {

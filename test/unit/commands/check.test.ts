@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeEach, expect, type Mock, spyOn, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "citty";
@@ -26,7 +26,7 @@ afterEach(() => {
 const printed = (mock: { mock: { calls: unknown[][] } }): string => mock.mock.calls.flat().join("\n");
 
 const run = async (text: string, ...more: string[]): Promise<{ code: unknown; stdout: string; stderr: string }> => {
-  writeFileSync(path, text);
+  writeFileSync(path, text, { mode: 0o600 });
   await runCommand(check, { rawArgs: [path, ...more] });
   return { code: process.exitCode, stdout: printed(output), stderr: printed(errors) };
 };
@@ -84,6 +84,20 @@ test("an archive shows its schedule, and its volume where that goes by another n
   expect((await run(GOOD.replace("[target.cas]", cas))).stdout).toContain(
     "e1.0: archive, volume photos, 8 GiB in s3 b/p/, a snapshot every 90m, sync always\n",
   );
+});
+
+test("a file with secrets in it that everybody can read is warned about, and good all the same", async () => {
+  await run(GOOD);
+  try {
+    chmodSync(path, 0o644);
+    const { code, stderr } = await run(GOOD);
+    expect(code).toBe(0);
+    expect(stderr).toBe(`warning: ${path} holds secrets and every user of this host can read it: chmod o-rwx ${path}`);
+    errors.mockClear();
+    expect((await run(GOOD.replace(/^.*access_key.*$/gm, ""))).stderr).toBe("");
+  } finally {
+    chmodSync(path, 0o600);
+  }
 });
 
 test("what is off is shown as off", async () => {

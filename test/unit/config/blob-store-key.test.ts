@@ -4,15 +4,21 @@ import { blobStoreKey } from "../../../src/config/blob-store-key.ts";
 import type { BlobStoreConfig, S3StoreConfig } from "../../../src/config/config.ts";
 import { Secret } from "../../../src/config/secret.ts";
 
+const ca = undefined;
 const cache = { path: "/cache", sizeBytes: 1 };
+const transfers = { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined };
 const s3: S3StoreConfig = {
   type: "s3",
   bucket: "b",
   prefix: "p/",
   region: "us-west-004",
   endpoint: "https://s3.us-west-004.backblazeb2.com",
-  credentials: { accessKeyId: "id", secretAccessKey: new Secret("hunter2") },
+  style: "auto",
+  credentials: { accessKeyId: "id", secretAccessKey: new Secret("hunter2"), sessionToken: new Secret("hunter2") },
+  credentialsFile: undefined,
+  ca,
   cache,
+  transfers,
 };
 
 test("a directory is one store however its path is written", () => {
@@ -43,14 +49,25 @@ test("every other place is another store", () => {
       endpoint: s3.endpoint,
       accountKey: undefined,
       sas: undefined,
+      credentialsFile: undefined,
+      ca,
       cache,
+      transfers,
     },
-    { type: "cas", endpoint: s3.endpoint, token: undefined, cache },
+    { type: "cas", endpoint: s3.endpoint, token: undefined, tokenFile: undefined, ca, cache, transfers },
   ];
   expect(new Set(stores.map(blobStoreKey)).size).toBe(stores.length);
 });
 
 test("a key has no secret in it", () => {
-  const keyed = blobStoreKey({ type: "cas", endpoint: "http://a:1", token: new Secret("hunter2"), cache });
+  const keyed = blobStoreKey({
+    type: "cas",
+    endpoint: "http://a:1",
+    token: new Secret("hunter2"),
+    tokenFile: undefined,
+    ca,
+    cache,
+    transfers,
+  });
   expect(blobStoreKey(s3) + keyed).not.toContain("hunter2");
 });

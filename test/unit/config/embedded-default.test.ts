@@ -9,6 +9,8 @@ interface = "lo"
 state_dir = "/srv/voe-data/state"
 control_socket = "/srv/voe-data/voe.sock"
 http = "127.0.0.1:9464"
+[nbd]
+bind = "127.0.0.1:10809"
 [[target]]
 shelf = 1
 slot = 0

@@ -44,13 +44,19 @@ test("with all its lines in effect the example has only the pairs in it that exc
   }
   expect(problems).toEqual([
     "server.interface: is there beside interfaces; keep one of the two",
+    "target.cas.blob_store.credentials_file: is there beside access_key_id; keep one of the two",
     "target.cas.blob_store.sas: is there beside account_key; keep one of the two",
+    "target.cas.blob_store.credentials_file: is there beside account_key; keep one of the two",
     "target.cas.blob_store.address: is there beside endpoint; keep one of the two",
+    "target.cas.blob_store.token_file: is there beside token; keep one of the two",
   ]);
 });
 
 test("every kind of target in the example is good once one of each such pair is gone", () => {
-  const config = parseConfig(everything.replace(/^(interface|sas|address) =.*$/gm, ""), "config.example.toml");
+  const config = parseConfig(
+    everything.replace(/^(interface|credentials_file|profile|sas|address|token_file) =.*$/gm, ""),
+    "config.example.toml",
+  );
   const kinds = config.targets.map(({ backend }) => (backend.kind === "cas" ? backend.blobStore.type : backend.kind));
   // The first two "file" are archives in a local directory, the others are files that are served as they are.
   expect(kinds).toEqual(["file", "file", "file", "file", "device", "device", "s3", "b2", "azure", "cas"]);

@@ -59,6 +59,8 @@ path = "/data/blobs"
     },
     nbd: {
       bind: { host: "127.0.0.1", port: 10809 },
+      socket: undefined,
+      maxConnections: 100,
       allow: [{ address: "127.0.0.0", prefixLength: 8, family: "ipv4" }],
       tls: undefined,
     },
@@ -69,6 +71,7 @@ path = "/data/blobs"
         configString: "archive",
         readOnly: true,
         allowMacs: ["52:54:00:ab:cd:ef", "02:00:00:00:00:01"],
+        allowClients: [],
         sync: { kind: "interval", intervalMs: 1000 },
         backend: {
           kind: "cas",
@@ -111,6 +114,7 @@ cas = { size = 512, blob_store = { type = "file", path = "blobs" } }
         configString: "",
         readOnly: false,
         allowMacs: [],
+        allowClients: [],
         sync: { kind: "always" },
         backend: {
           kind: "cas",
@@ -183,8 +187,12 @@ test("an S3 store has Amazon's endpoint, credentials of the environment and a ca
     prefix: "",
     region: "us-east-1",
     endpoint: "https://s3.us-east-1.amazonaws.com",
+    style: "auto",
     credentials: undefined,
+    credentialsFile: undefined,
+    ca: undefined,
     cache: { path: "/var/lib/voe/cache", sizeBytes: 8 * 2 ** 30 },
+    transfers: { atOnce: 4, uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined },
   });
 });
 
@@ -196,18 +204,45 @@ region = "eu-central-1"
 endpoint = "http://127.0.0.1:7480/"
 access_key_id = "id"
 secret_access_key = "s3cr3t"
+session_token = "t0ken"
+style = "virtual-host"
+ca = "/etc/ca.pem"
 cache_path = "/cache"
-cache_size = "1000KiB"`);
+cache_size = "1000KiB"
+transfers = 8
+upload_limit = "10MiB"
+download_limit = 100000`);
   expect(store).toMatchObject({
     prefix: "p/",
     region: "eu-central-1",
     endpoint: "http://127.0.0.1:7480",
+    style: "virtual-host",
     credentials: { accessKeyId: "id" },
+    ca: "/etc/ca.pem",
     cache: { path: "/cache", sizeBytes: 1_024_000 },
+    transfers: { atOnce: 8, uploadBytesPerSecond: 10 * 2 ** 20, downloadBytesPerSecond: 100_000 },
   });
-  const { credentials } = store as { credentials: { secretAccessKey: Secret } };
+  const { credentials } = store as { credentials: { secretAccessKey: Secret; sessionToken: Secret } };
   expect(credentials.secretAccessKey).toBeInstanceOf(Secret);
   expect(credentials.secretAccessKey.reveal()).toBe("s3cr3t");
+  expect(credentials.sessionToken).toBeInstanceOf(Secret);
+  expect(credentials.sessionToken.reveal()).toBe("t0ken");
+});
+
+test("an S3 store's credentials may be in a file, in its default profile unless another one is named", () => {
+  expect(storeOf('type = "s3"\nbucket = "b"\ncredentials_file = "/etc/keys"')).toMatchObject({
+    credentials: undefined,
+    credentialsFile: { path: "/etc/keys", profile: "default" },
+  });
+  expect(storeOf('type = "b2"\nregion = "r"\nbucket = "b"\ncredentials_file = "k"\nprofile = "voe"')).toMatchObject({
+    credentialsFile: { path: "k", profile: "voe" },
+  });
+});
+
+test("Amazon's endpoint in China has another name", () => {
+  expect(storeOf('type = "s3"\nbucket = "b"\nregion = "cn-north-1"')).toMatchObject({
+    endpoint: "https://s3.cn-north-1.amazonaws.com.cn",
+  });
 });
 
 test("a B2 store has the endpoint of its region", () => {
@@ -225,6 +260,10 @@ test("an Azure store has the endpoint of its account", () => {
     accountKey: undefined,
   });
   expect((store as { sas: Secret }).sas.reveal()).toBe("sv=1");
+  expect(storeOf('type = "azure"\naccount = "acc"\ncontainer = "c"\ncredentials_file = "/etc/a"')).toMatchObject({
+    sas: undefined,
+    credentialsFile: "/etc/a",
+  });
 });
 
 test("a network store is given by endpoint or by address", () => {
@@ -232,6 +271,11 @@ test("a network store is given by endpoint or by address", () => {
   const store = storeOf('type = "cas"\nendpoint = "https://store:3000"\ntoken = "t0ken"');
   expect(store).toMatchObject({ type: "cas", endpoint: "https://store:3000" });
   expect((store as { token: Secret }).token.reveal()).toBe("t0ken");
+  expect(storeOf('type = "cas"\naddress = "[::1]:3000"\ntoken_file = "cas.token"')).toMatchObject({
+    endpoint: "http://[::1]:3000",
+    token: undefined,
+    tokenFile: "cas.token",
+  });
 });
 
 test("a cache is in the state_dir that the file names, wherever that stands", () => {

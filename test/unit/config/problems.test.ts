@@ -319,6 +319,10 @@ test.each([
     "voe.toml:10: target.cas.blob_store.sas: is there beside account_key; keep one of the two",
   ],
   [
+    'type = "azure"\naccount = "a"\ncontainer = "c"\nsas = "x"\ncredentials_file = "/y"',
+    "voe.toml:11: target.cas.blob_store.credentials_file: is there beside sas; keep one of the two",
+  ],
+  [
     'type = "s3"\nbucket = "b"\naccess_key_id = "id"',
     "voe.toml:9: target.cas.blob_store.access_key_id: is there without secret_access_key; write both, or neither to take",
   ],
@@ -330,10 +334,43 @@ test.each([
     'type = "s3"\nbucket = "b"\nsecret_access_key = ""\naccess_key_id="i"',
     "secret_access_key: is empty; write the secret",
   ],
+  [
+    'type = "s3"\nbucket = "b"\nsession_token = "x"',
+    "voe.toml:9: target.cas.blob_store.session_token: is there without access_key_id; it is of temporary credentials",
+  ],
+  [
+    'type = "s3"\nbucket = "b"\naccess_key_id = "i"\nsecret_access_key = "x"\ncredentials_file = "f"',
+    "voe.toml:11: target.cas.blob_store.credentials_file: is there beside access_key_id; keep one of the two",
+  ],
+  [
+    'type = "s3"\nbucket = "b"\nprofile = "voe"',
+    "voe.toml:9: target.cas.blob_store.profile: is there without credentials_file",
+  ],
+  [
+    'type = "cas"\naddress = "a:1"\ntoken = "t"\ntoken_file = "f"',
+    "voe.toml:10: target.cas.blob_store.token_file: is there beside token; keep one of the two",
+  ],
+  ['type = "s3"\nbucket = "b"\nstyle = "host"', 'style: "host" is not known; write "auto", "path" or "virtual-host"'],
+  ['type = "s3"\nbucket = "b/host1"', 'bucket: "b/host1" has a slash; write the bucket\'s name alone'],
+  [
+    'type = "s3"\nbucket = "b"\nprefix = "/a/"',
+    'prefix: "/a/" has an empty part, "." or ".."; write for example "host1/"',
+  ],
+  ['type = "s3"\nbucket = "b"\nprefix = "a/../b"', 'prefix: "a/../b" has an empty part, "." or ".."'],
+  [
+    'type = "file"\npath = "/p"\nca = "/ca.pem"',
+    'ca: has no meaning with type = "file"; remove it, or set type = "s3"',
+  ],
   ['type = "s3"\nbucket = "b"\nendpoint = "ftp://a"', "endpoint: is not an http or https address; write only scheme"],
   ['type = "s3"\nbucket = "b"\nendpoint = "https://a:b@c"', "endpoint: has a user or a password in it"],
   ['type = "s3"\nbucket = "b"\nendpoint = "https://a/?b"', 'endpoint: has a part after "?" or "#"'],
   ['type = "s3"\nbucket = "b"\ncache_size = "0GiB"', "cache_size: is nothing"],
+  ['type = "s3"\nbucket = "b"\ntransfers = 0', "transfers: 0 is out of range; write how many uploads may be under way"],
+  ['type = "s3"\nbucket = "b"\ntransfers = "4"', "transfers: is a string; write how many uploads"],
+  [
+    'type = "s3"\nbucket = "b"\nupload_limit = 1000',
+    'upload_limit: 1000 bytes is out of range; write a size from "64KiB"',
+  ],
   [
     'type = "s3"\nbucket = "b"\npath = "/p"',
     'voe.toml:9: target.cas.blob_store.path: has no meaning with type = "s3"; remove it, or set type = "file"',

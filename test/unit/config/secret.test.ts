@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
-import { Secret } from "../../../src/config/secret.ts";
+import { holdsSecret, Secret } from "../../../src/config/secret.ts";
 
 test("a secret shows itself only when it is revealed", () => {
   // In two pieces: an inspected error shows the lines of its source.
@@ -22,4 +22,9 @@ test("a secret shows itself only when it is revealed", () => {
   expect(JSON.stringify(holder)).toBe('{"secret":"[secret]","list":["[secret]"]}');
   expect(Bun.inspect(secret)).toBe("[secret]");
   expect(secret.reveal()).toBe(value);
+});
+
+test("a secret is found wherever it is in a value", () => {
+  expect(holdsSecret({ a: [{ b: new Secret("x") }] })).toBe(true);
+  expect(holdsSecret({ a: [{ b: "x" }], c: null, d: undefined, e: 1 })).toBe(false);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openControlServer, type ControlRoute, type ControlServer } from "../../../src/control/control-server.ts";
 import { jsonLines, readJsonLines } from "../../../src/control/json-lines.ts";
-import { METRICS_CONTENT_TYPE } from "../../../src/control/metrics.ts";
+import { METRICS_CONTENT_TYPE } from "../../../src/base/prometheus-text.ts";
 import { reasonOf } from "../../support/reason-of.ts";
 import { someReport } from "../../support/status-report.ts";
 

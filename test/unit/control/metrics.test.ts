@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderMetrics } from "../../../src/control/metrics.ts";
-import { someArchive, someClient, someReport, someTarget } from "../../support/status-report.ts";
+import { someArchive, someRemote, someClient, someReport, someTarget } from "../../support/status-report.ts";
 
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+]+)$/;
 
@@ -78,6 +78,23 @@ test("what has not happened yet has no sample, and a failing checkpoint and dama
   expect([...samples.keys()].filter((name) => name.startsWith("voe_volume_"))).toEqual([]);
 });
 
+test("a store far away has its requests by kind, and one on this host has none of that", () => {
+  const archive = someArchive({ remote: someRemote({ awaySince: "2026-01-31T12:00:00.000Z", cache: null }) });
+  const samples = parse(renderMetrics(someReport({ archives: [archive] })));
+  const store = `store="${archive.store}"`;
+  expect(samples.get("voe_store_requests_total")).toEqual([
+    { labels: `${store},kind="put"`, value: 130 },
+    { labels: `${store},kind="get"`, value: 4000 },
+    { labels: `${store},kind="ref"`, value: 20 },
+    { labels: `${store},kind="other"`, value: 7 },
+  ]);
+  expect(samples.get("voe_store_away")).toEqual([{ labels: store, value: 1 }]);
+  expect(samples.get("voe_store_cache_bytes")).toBeUndefined();
+  expect(samples.get("voe_archive_backlog_bytes")?.[0]?.value).toBe(64 * 2 ** 20);
+  const local = parse(renderMetrics(someReport({ archives: [someArchive()] })));
+  expect([...local.keys()].filter((name) => name.startsWith("voe_store_"))).toEqual([]);
+});
+
 test("quotes, backslashes and newlines in a label are escaped", () => {
   const text = renderMetrics(someReport({ targets: [someTarget({ configString: 'a"b\\c\nd' })] }));
   expect(text).toContain(String.raw`config_string="a\"b\\c\nd"`);
@@ -102,6 +119,6 @@ test("the operator's page lists every metric, and neither it nor its alerts name
   const monitoring = page.slice(page.indexOf("\n## Monitoring"), page.indexOf("\n## Snapshots"));
   const named = new Set([...monitoring.matchAll(/\bvoe_[a-z_]+/g)].map(([name]) => name));
   expect([...named].toSorted()).toEqual(
-    [...parse(renderMetrics(someReport({ archives: [someArchive()] }))).keys()].toSorted(),
+    [...parse(renderMetrics(someReport({ archives: [someArchive({ remote: someRemote() })] }))).keys()].toSorted(),
   );
 });

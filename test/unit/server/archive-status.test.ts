@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { archiveStatus, archiveWarnings } from "../../../src/server/archive-status.ts";
 import { createArchiveBed, type ArchiveBed } from "../../support/archive-bed.ts";
-import { someArchive } from "../../support/status-report.ts";
+import { someArchive, someRemote } from "../../support/status-report.ts";
 
 let bed: ArchiveBed;
 beforeEach(() => {
@@ -47,6 +47,32 @@ test("volumes tell their targets, exposed snapshots among them, what was written
   await running.stop();
 });
 
+test("how a store far away fares is told as it is counted, with moments", async () => {
+  const running = await bed.start([bed.target("e1.0")]);
+  const { archive } = running.targets.archiveOf("e1.0")!;
+  expect(archiveStatus(archive, running.targets.list).remote).toBeNull();
+  const counters = { requests: 1, errors: 1, bytes: 0 };
+  const status = archiveStatus(archive, running.targets.list, {
+    requests: { put: counters, get: counters, ref: counters, other: counters },
+    lastError: { message: "refused", atMs: 1_769_860_860_000 },
+    awaySinceMs: 1_769_860_800_000,
+    transfers: { uploads: 1, downloads: 2, waiting: 3 },
+    cache: undefined,
+  });
+  expect(status.remote).toEqual({
+    uploads: 1,
+    downloads: 2,
+    waiting: 3,
+    requests: { put: counters, get: counters, ref: counters, other: counters },
+    lastError: "refused",
+    lastErrorAt: "2026-01-31T12:01:00.000Z",
+    awaySince: "2026-01-31T12:00:00.000Z",
+    cache: null,
+  });
+  expect(status.backlog.slowsWrites).toBe(false);
+  await running.stop();
+});
+
 test("a new store has no ratios, no checkpoint and no verification", async () => {
   const running = await bed.start([bed.target("e1.0")]);
   const { archive } = running.targets.archiveOf("e1.0")!;
@@ -83,6 +109,19 @@ test("a journal of more than four fifths of its limit is a warning, and one that
   const of = (part: number) => archiveWarnings(someArchive({ journalBytes: part * 2 ** 31 }));
   expect(of(0.75)).toEqual([]);
   expect(of(0.875)).toEqual([expect.stringContaining("the journal is 88 % full (1.75 GiB of 2 GiB)")]);
+});
+
+test("a store that is away is a warning with its reason and what waits, also before a checkpoint has failed", () => {
+  const remote = someRemote({ awaySince: "2026-01-31T12:00:00.000Z", lastError: "connection refused" });
+  const [warning, ...more] = archiveWarnings(someArchive({ remote }));
+  expect(warning).toContain("the store has been away since 2026-01-31 12:00 UTC (connection refused)");
+  expect(warning).toContain(
+    "3 % full (64 MiB of 2 GiB) with writes since 2026-01-31 12:01 UTC; writes wait when it is full",
+  );
+  expect(more).toEqual([]);
+  const backlog = { ...someArchive().backlog, slowsWrites: true };
+  expect(archiveWarnings(someArchive({ remote, backlog }))[0]).toContain("writes are slowed by now");
+  expect(archiveWarnings(someArchive({ remote: someRemote() }))).toEqual([]);
 });
 
 test("damage that was found is a warning until it is found good", () => {

@@ -176,6 +176,7 @@ test("the list is for its owner alone, and names what docs/format.md says", () =
         blockSizeBytes: 4096,
         sync: { kind: "none" },
         allowMacs: [],
+        allowClients: [],
       },
       expect.objectContaining({ target: "e9.1", kind: "clone", volume: "work" }),
     ],

@@ -1,6 +1,6 @@
 import { Slice } from "./bounded-work.ts";
 import { awaitedLater, Lookahead } from "./lookahead.ts";
-import type { NodeReader } from "./node-reader.ts";
+import type { NodeReader as AnyNodeReader } from "./node-reader.ts";
 import {
   blocksUnder,
   depthOf,
@@ -13,6 +13,8 @@ import {
   rootWords,
 } from "./shape.ts";
 import type { TreeRoot } from "./walk.ts";
+
+type NodeReader = Pick<AnyNodeReader, "read">;
 
 export interface BlockRange {
   readonly firstBlock: number;

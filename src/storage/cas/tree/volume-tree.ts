@@ -24,6 +24,7 @@ import {
   makeNode,
   makeTop,
 } from "./tree-node.ts";
+import type { TreeRoot } from "./walk.ts";
 
 /** What a lookup says of a block: its hash was filled in. */
 export const FOUND = 0;
@@ -50,7 +51,7 @@ export class VolumeTree {
   #top: ChangedNode;
   /** Of the changes that may be made in place: nodes of earlier ones are a commit's, or a failed change's original. */
   #generation = 0;
-  #committedRoot: Uint8Array;
+  #committed: TreeRoot;
   /** Ends when the changes and the beginnings of commits called so far have had their turn. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Ends when the commits called so far have ended. */
@@ -68,7 +69,7 @@ export class VolumeTree {
     this.#reader = reader;
     this.#blockCount = blockCount;
     this.#top = makeTop(depthOf(blockCount) + 1, 0, rootWords(root));
-    this.#committedRoot = root.slice();
+    this.#committed = { root: root.slice(), blockCount };
   }
 
   get blockCount(): number {
@@ -77,7 +78,12 @@ export class VolumeTree {
 
   /** The root of the last commit that ended well, or the one the tree was opened with. */
   get committedRoot(): Uint8Array {
-    return this.#committedRoot.slice();
+    return this.#committed.root.slice();
+  }
+
+  /** The tree as it was then, which stays as it is. */
+  get committed(): TreeRoot {
+    return this.#committed;
   }
 
   /** Nodes that wait for a commit or are in one; while changes are made during a commit, at most that many. */
@@ -225,14 +231,14 @@ export class VolumeTree {
     const beginning = this.#inTurn(() => {
       this.#generation++;
       this.#commits++;
-      return this.#top;
+      return { top: this.#top, blockCount: this.#blockCount };
     });
-    const ending = beginning.then(async (top) => {
+    const ending = beginning.then(async ({ top, blockCount }) => {
       await before;
       try {
         await storeChanged(top, this.#reader, () => this.#changedNodes--);
-        this.#committedRoot = hashBytes(top.words, 0);
-        return this.#committedRoot.slice();
+        this.#committed = { root: hashBytes(top.words, 0), blockCount };
+        return this.committedRoot;
       } finally {
         this.#commits--;
         this.#recount();

@@ -40,12 +40,20 @@ test("what the disk knows to be holes is not read", async () => {
       read.push(sector, count);
       return storage.tryRead(sector, count, target, at);
     },
-    async *allocatedRanges() {
-      yield* await Promise.resolve([
-        { sector: 8, sectorCount: 8 },
-        { sector: 4096, sectorCount: 600 },
-      ]);
-    },
+    // Those that one call gives end before the disk does.
+    extents: (sector) =>
+      Promise.resolve(
+        sector === 0
+          ? [
+              { sectorCount: 8, isHole: true },
+              { sectorCount: 8, isHole: false },
+            ]
+          : [
+              { sectorCount: 4096 - sector, isHole: true },
+              { sectorCount: 600, isHole: false },
+              { sectorCount: SECTORS - 4696, isHole: true },
+            ],
+      ),
   };
   const { image } = await receive(readerOf(await collect(exportImage(disk))));
   expect(read).toEqual([8, 8, 4096, 512, 4608, 88]);
@@ -86,9 +94,7 @@ test("a read that fails is the last frame, which names the place", async () => {
 test("holes that cannot be told are the last frame too", async () => {
   const disk: ReadableDisk = {
     ...memoryStorage(1024),
-    allocatedRanges: () => {
-      throw new Error("a node is damaged");
-    },
+    extents: () => Promise.reject(new Error("a node is damaged")),
   };
   expect(await reasonOf(receive(readerOf(await collect(exportImage(disk)))))).toBe("a node is damaged");
 });

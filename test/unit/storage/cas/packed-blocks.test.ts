@@ -332,3 +332,38 @@ test("an entry that nothing vouches for is not believed to be a duplicate: the b
   await expectBlocks(blocks, hashes, [1]);
   await bed.packed.close();
 });
+
+test("a block that is damaged in a cache on the way is read once more past it, and nobody notices", async () => {
+  const contents = emptyContents();
+  const index = await newIndex();
+  const bed = makeBed(contents, index);
+  const blocks = bed.packed.blocksOf(4096);
+  const numbers = range(1, 20);
+  const hashes = await put(blocks, numbers);
+  await blocks.sync();
+  const intact = new Map(contents.blobs);
+  for (const [name, bytes] of contents.blobs) {
+    const damaged = bytes.slice();
+    damaged[100]! ^= 1;
+    contents.blobs.set(name, damaged);
+  }
+  const target = allocateMemory(4096);
+  const first = hashes.slice(0, DIGEST_BYTES);
+  expect(await blocks.read(first, target, 0)).toBe(MEDIUM_ERROR);
+  expect(bed.said.join()).toContain("is damaged");
+
+  const forgotten: string[] = [];
+  const store = createMemoryStore(contents);
+  const blobs: BlobStore = {
+    ...store,
+    async forgetCached(name) {
+      forgotten.push(name);
+      contents.blobs.set(name, intact.get(name)!);
+    },
+  };
+  const cached = makeBed(contents, index, { blobs });
+  expect(await cached.packed.blocksOf(4096).read(first, target, 0)).toBe(OK);
+  expect(Buffer.compare(target.bytes, contentOf(1, 4096))).toBe(0);
+  expect(forgotten.length).toBe(1);
+  expect(cached.said).toEqual([]);
+});

@@ -86,3 +86,25 @@ test("a cancelled read rejects with the signal's reason", async () => {
   const signal = AbortSignal.abort(new Error("no longer wanted"));
   expect(await failureOf(readPackDirectory(store, pack.name, hasher, signal))).toContain("no longer wanted");
 });
+
+test("a directory that is damaged in a cache on the way is read once more past it, and one of the medium is damage", async () => {
+  const { store } = watched();
+  const pack = packOf(makeBlocks(30, 3));
+  const name = packBlobName(pack.name);
+  const damaged = pack.bytes.slice();
+  damaged[damaged.length - FOOTER_BYTES - 5]! ^= 1;
+  await store.put(name, damaged);
+  expect(await readPackDirectory(store, pack.name, hasher)).toHaveProperty("reason");
+  let forgotten = 0;
+  const cached: BlobStore = {
+    ...store,
+    async forgetCached() {
+      forgotten++;
+      await store.put(name, pack.bytes);
+    },
+  };
+  const read = await readPackDirectory(cached, pack.name, hasher);
+  if ("reason" in read) throw new Error(read.reason);
+  expect(Buffer.compare(read.directory.bytes, pack.directory.bytes)).toBe(0);
+  expect(forgotten).toBe(1);
+});

@@ -90,8 +90,12 @@ test("a volume of which no record can be used is there all the same, without a n
 test.each([
   ["another volume", checkpoint(3, { volumeId: OTHER_ID }), `is a record of volume ${OTHER_ID}`],
   ["another number", checkpoint(2), "is record 2, under the name of another"],
-  ["another hash", checkpoint(3, { hash: "sha256" }), "has hash sha256, and record 1 has blake3"],
-  ["another block size", checkpoint(3, { blockSizeBytes: 512 }), "has blocks of 512 bytes, and record 1 of 4096"],
+  ["another hash", checkpoint(3, { hash: "sha256" }), "has hash sha256, and the records before it blake3"],
+  [
+    "another block size",
+    checkpoint(3, { blockSizeBytes: 512 }),
+    "has blocks of 512 bytes, and the records before it of 4096",
+  ],
 ])("an intact record of %s under a name is refused", async (_, record, reason) => {
   const refs = store(checkpoint(1));
   refs.set(nameOf(3), encodeRootRecord(record));

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { dataRanges } from "../../../../src/storage/file/data-ranges.ts";
+import { dataExtents, dataRanges } from "../../../../src/storage/file/data-ranges.ts";
 import { fileStorage } from "../../../../src/storage/file/file-storage.ts";
 import { openFile } from "../../../../src/storage/file/medium.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
@@ -65,13 +65,32 @@ test("ranges are each as they are when they are asked for", () => {
   expect(ranges.next().value).toEqual({ sector: 4 * MIB_SECTORS, sectorCount: MIB_SECTORS });
 });
 
-test("the ranges of a disk that was closed are an error, and not a hole", async () => {
+test("extents begin at the sector that was asked for, take turns, and are as many as were asked for", () => {
+  put(MIB, MIB);
+  put(7 * MIB, MIB);
+  const extentsOf = (...range: [sector: number, count: number, most: number]): [number, boolean][] =>
+    dataExtents(fd, ...range).map(({ sectorCount, isHole }) => [sectorCount / MIB_SECTORS, isHole]);
+  expect(extentsOf(0, 8 * MIB_SECTORS, 9)).toEqual([
+    [1, true],
+    [1, false],
+    [5, true],
+    [1, false],
+  ]);
+  expect(extentsOf(1.5 * MIB_SECTORS, MIB_SECTORS, 9)).toEqual([
+    [0.5, false],
+    [0.5, true],
+  ]);
+  expect(extentsOf(0, 8 * MIB_SECTORS, 2)).toEqual([
+    [1, true],
+    [1, false],
+  ]);
+  expect(extentsOf(3 * MIB_SECTORS, MIB_SECTORS, 1)).toEqual([[1, true]]);
+});
+
+test("the extents of a disk that was closed are an error, and not a hole", async () => {
   put(0, MIB);
-  put(4 * MIB, MIB);
   const storage = fileStorage(openFile(path, undefined, false), { sync: { kind: "none" }, report: () => {} });
-  const ranges = storage.allocatedRanges!();
-  expect((await ranges.next()).value).toEqual({ sector: 0, sectorCount: MIB_SECTORS });
+  expect(await storage.extents(0, 2, 1)).toEqual([{ sectorCount: 2, isHole: false }]);
   await storage.close();
-  expect(await reasonOf(ranges.next())).toBe(`${path} was closed`);
-  expect(await reasonOf(storage.allocatedRanges!().next())).toBe(`${path} was closed`);
+  expect(await reasonOf(storage.extents(0, 2, 1))).toBe(`${path} was closed, or is shorter than it was`);
 });

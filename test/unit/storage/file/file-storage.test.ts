@@ -235,6 +235,15 @@ test("a discard gives the space back", async () => {
   expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
 });
 
+test("zeros that keep their space are given it where there was none", async () => {
+  expect(storage.hasFastZeroes).toBe(true);
+  expect(await discardStatus(storage, 0, SECTOR_COUNT)).toBe(OK);
+  expect(await ended((completion) => storage.writeZeroes(0, SECTOR_COUNT, true, true, completion))).toBe(OK);
+  expect(storage.allocatedBytes()).toBeGreaterThanOrEqual(SIZE_BYTES - 4096);
+  expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
+  expect(statSync(path).size).toBe(SIZE_BYTES);
+});
+
 test("a large discard leaves the event loop its turns, and reads beside it go on", async () => {
   await storage.grow(2 ** 30);
   const discard = { isOver: false };

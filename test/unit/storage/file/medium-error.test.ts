@@ -8,7 +8,7 @@ const EFBIG = 27;
 const EIO = 5;
 
 /** Status, key and message of a failure. */
-function failure(verb: "read" | "write" | "discard", errno: number): [number, string, string] {
+function failure(verb: "read" | "write" | "zero", errno: number): [number, string, string] {
   let said: [string, string] = ["", ""];
   const status = mediumError("/data/disk.img", verb, 7, 16, errno, (key, message) => {
     said = [key, message];
@@ -28,7 +28,7 @@ test.each([EIO, 1234])("error %d is a medium that failed", (errno) => {
 });
 
 test("full and failed media, and what was asked of them, are counted apart", () => {
-  const keys = [failure("write", ENOSPC), failure("write", EIO), failure("read", EIO), failure("discard", EIO)];
+  const keys = [failure("write", ENOSPC), failure("write", EIO), failure("read", EIO), failure("zero", EIO)];
   expect(new Set(keys.map(([, key]) => key)).size).toBe(4);
 });
 

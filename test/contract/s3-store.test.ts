@@ -1,0 +1,36 @@
+/** The contract of blob stores, on real servers that speak S3. */
+import { openS3Store } from "../../src/blob/s3/s3-store.ts";
+import { missingForRadosgw, RADOSGW_BUCKET, sharedRadosgw } from "../support/object-stores/radosgw.ts";
+import type { S3TestServer } from "../support/object-stores/server-directory.ts";
+import { missingForSwift, sharedSwift, SWIFT_BUCKET } from "../support/object-stores/swift.ts";
+import { describeBlobStore } from "./blob-store.ts";
+
+const servers: [name: string, missing: string | undefined, bucket: string, start: () => Promise<S3TestServer>][] = [
+  ["Ceph radosgw", missingForRadosgw(), RADOSGW_BUCKET, sharedRadosgw],
+  ["Swift, which has no conditional writes", missingForSwift(), SWIFT_BUCKET, sharedSwift],
+];
+
+for (const [name, missing, bucket, start] of servers) {
+  describeBlobStore({
+    name: `a blob store in ${name}`,
+    missing,
+    open: async () => {
+      const { endpoint, region, credentials } = await start();
+      const options = {
+        endpoint,
+        bucket,
+        prefix: `${crypto.randomUUID()}/ä b+c&d/`,
+        region,
+        credentials: () => credentials,
+        style: "auto",
+        conditionalWrites: true,
+        pageMostObjects: 40,
+      } as const;
+      return {
+        store: await openS3Store({ ...options, create: true }),
+        reopen: () => openS3Store({ ...options, create: false }),
+        [Symbol.asyncDispose]: async () => {},
+      };
+    },
+  });
+}
