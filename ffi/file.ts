@@ -149,6 +149,11 @@ export function zeroAllocated(fd: number, offsetBytes: number, lengthBytes: numb
   return libc.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
 }
 
+/** Gives a range its space where it has none, which reads as zeros: 0, or the error number. The size stays. */
+export function allocateRange(fd: number, offsetBytes: number, lengthBytes: number): number {
+  return libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
+}
+
 /** Size of a block device in bytes, or the error number negated. */
 export function deviceBytes(fd: number): number {
   if (libc.ioctl(fd, BLKGETSIZE64, scratch.address) !== 0) return -errno();

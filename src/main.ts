@@ -4,6 +4,7 @@ import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
 import { casServerCommand } from "./commands/cas-server.ts";
 import { check } from "./commands/check.ts";
+import { copyCommand } from "./commands/copy.ts";
 import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
@@ -30,6 +31,7 @@ const commands: SubCommandsDef = {
   snapshot: snapshotCommand,
   import: importCommand,
   export: exportCommand,
+  copy: copyCommand,
   "cas-server": casServerCommand,
 };
 

@@ -128,7 +128,11 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
         notifyReady("serving");
       }
     });
-  const images = imageService({ find: (name) => imageTarget(targets, name), clients: () => status().clients });
+  const images = imageService({
+    find: (name) => imageTarget(targets, name),
+    clients: () => status().clients,
+    connections: () => nbd?.status().connections ?? [],
+  });
   const control = await openControlServer({
     path: config.server.controlSocket,
     report: status,

@@ -87,6 +87,7 @@ export function archiveSet(settings: Settings, report: (key: string, message: st
           packBytes: PACK_TARGET_BYTES,
           ...(store.packsAtOnce === undefined ? {} : { packsAtOnce: store.packsAtOnce }),
           isStoreAway: () => store.isAway(),
+          lateRequests: backend.blobStore.type !== "file",
           packRunner,
           directoryCacheBytes,
           nodeCacheBytes,

@@ -33,7 +33,7 @@ export interface RemoteStoreImplementation {
   readonly answers: readonly ServerAnswer[];
 }
 
-export interface RemotePlace {
+export interface RemotePlace extends AsyncDisposable {
   /** `http://HOST:PORT` of the server. */
   readonly server: string;
   /** Opens the store of this place, through a proxy at `http://HOST:PORT` or the server itself. */
@@ -66,9 +66,9 @@ const BROKEN: readonly Fault[] = [
   { kind: "false answer", status: 500 },
 ];
 const BROKEN_BODY: readonly Fault[] = [
-  { kind: "cut answer", afterBytes: 100 },
-  { kind: "stall answer", afterBytes: 100 },
-  { kind: "short answer", keepBytes: 100 },
+  { kind: "cut answer", afterBytes: 10 },
+  { kind: "stall answer", afterBytes: 10 },
+  { kind: "short answer", keepBytes: 10 },
 ];
 const BROKEN_UPLOAD: readonly Fault[] = [
   { kind: "cut request", afterBytes: 0 },
@@ -102,6 +102,7 @@ export function describeBlobStoreFaults(implementation: RemoteStoreImplementatio
       await hasty?.close();
       await direct?.close();
       await proxy?.[Symbol.asyncDispose]();
+      await place?.[Symbol.asyncDispose]();
     });
     beforeEach(async () => {
       proxy.setPlan(undefined);
@@ -309,7 +310,7 @@ export function describeBlobStoreFaults(implementation: RemoteStoreImplementatio
 
     test("a fault at any request of opening makes it fail as that fault, or does no harm, and opening again works", async () => {
       for (const fault of [{ kind: "reset" }, { kind: "lost answer" }, { kind: "answer", status: 503 }] as const) {
-        const other = await makePlace();
+        await using other = await makePlace();
         await using through = await startFaultProxy(other.server);
         for (let failing = 0, isOpen = false; !isOpen; failing++) {
           let requestCount = 0;

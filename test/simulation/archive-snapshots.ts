@@ -129,7 +129,7 @@ export class SnapshotBook {
     client.track("a snapshot", client.world.archive!.createSnapshot(setting.name, snapshot.description), ({ id }) => {
       snapshot.id = id;
       snapshot.most = model.position;
-      model.makeDurable(snapshot.least);
+      model.makePublished(snapshot.least);
       client.world.count("snapshots");
     });
   }
@@ -149,7 +149,7 @@ export class SnapshotBook {
       before.id = done.before.id;
       before.most = model.position;
       model.acceptWaitedFor(change);
-      model.makeDurable(change.accepted);
+      model.makePublished(change.accepted);
       world.count("restores");
     });
   }

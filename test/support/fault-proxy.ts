@@ -3,6 +3,7 @@
  * signatures included; only `Connection: close` is added, so that a connection is one request and one answer.
  */
 import { connect, createServer, type Socket } from "node:net";
+import type { SeededRandom } from "./seeded-random.ts";
 
 /** One failure. What a fault does not name passes as it is. */
 export type Fault =
@@ -77,6 +78,12 @@ export function onceTo(matches: (request: ProxiedRequest) => boolean, fault: Fau
   };
 }
 
+/** A plan that does one of the faults, as a seed has it, to every other request. */
+export function everyOther(random: SeededRandom, faults: readonly Fault[]): FaultPlan {
+  let requestCount = 0;
+  return () => (requestCount++ % 2 === 0 ? random.pick(faults) : undefined);
+}
+
 interface Message {
   /** Start line and headers, without the empty line. */
   readonly head: string;
@@ -148,7 +155,10 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   /** Sends the answer of the store, with the fault in it. */
   const deliver = (client: Socket, method: string, received: Message, fault: Fault | undefined): void => {
     const answer = { head: withHeaders(received.head, { Connection: "close" }), body: received.body };
-    if (fault === undefined || fault.kind === "wrong request byte") return void client.end(encode(answer));
+    // What was to happen to a request that is too short for it does not happen.
+    if (fault === undefined || fault.kind === "wrong request byte" || fault.kind === "cut request") {
+      return void client.end(encode(answer));
+    }
     const plain = unchunked(answer);
     const { head, body } = plain;
     count(fault);

@@ -134,11 +134,12 @@ export class Transmission {
   /** Takes one request, with the data of a small WRITE; or nothing, where not all of it is there or it has to wait. */
   #takeRequest(input: Memory, from: number, to: number): number {
     const { view } = input;
-    if (to - from < this.#headerBytes) return from;
+    if (to - from < 4) return from;
     if (view.getUint32(from) !== this.#magic) {
       this.violation = `a request without its magic number (0x${view.getUint32(from).toString(16)})`;
       return from;
     }
+    if (to - from < this.#headerBytes) return from;
     if (this.#commands.inFlight === REQUESTS_MOST || !this.sink.hasRoom(BARE_REPLY_MOST_BYTES)) return from;
     const request = this.#commands.request;
     this.#readHeader(request, view, from);

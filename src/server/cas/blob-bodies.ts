@@ -13,7 +13,8 @@ export class BodyRefusal extends BlobStoreError {
     message: string,
     cause?: unknown,
   ) {
-    super(status === 422 ? "corrupt" : "denied", message, cause);
+    // What is not what was announced has changed on the way, and may arrive when it is sent again.
+    super(status === 422 ? "unavailable" : "denied", message, cause);
     this.name = "BodyRefusal";
   }
 }

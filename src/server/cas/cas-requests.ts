@@ -22,6 +22,7 @@ import {
   REFS_PATH,
 } from "../../blob/cas/cas-protocol.ts";
 import type { FileStore } from "../../blob/file-store.ts";
+import { bodyDigest } from "../../blob/http/body-digest.ts";
 import { markerBytes } from "../../blob/store-marker.ts";
 import { PACK_MOST_BYTES } from "../../storage/cas/pack-format.ts";
 import { blobBody, BodyRefusal, boundedPieces, namedPieces, smallBody } from "./blob-bodies.ts";
@@ -82,6 +83,12 @@ function refusalOf(error: unknown): Response {
   const status = error instanceof BodyRefusal ? error.status : STATUS[error.failure];
   return refusal(status, error.message, { [FAILURE_HEADER]: error.failure });
 }
+
+/** A small answer, with which it can be told whether all of it arrived. */
+const whole = (bytes: Uint8Array): Response =>
+  new Response(bytes as Uint8Array<ArrayBuffer>, {
+    headers: { ...BYTES_HEADERS, [DIGEST_HEADER]: digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest()) },
+  });
 
 const notAllowed = (allow: string): Response => refusal(405, `only ${allow} is served here`, { allow });
 
@@ -192,7 +199,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const putRef = async (namespace: string | undefined, name: string, request: Request): Promise<Response> => {
     const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES));
     const said = request.headers.get(DIGEST_HEADER);
-    if (said !== null && said !== digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest())) {
+    if (said !== null && said !== digestHeader(await bodyDigest("sha256", bytes))) {
       throw new BodyRefusal(422, `the body of ref ${name} does not match its ${DIGEST_HEADER}: send it again`);
     }
     const refs = (await namespaces.open(namespace, true))!;
@@ -209,7 +216,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
           const refs = await refsOf(namespace);
           if (refs === undefined) return refusal(404, `there is no ref ${name}`, { [FAILURE_HEADER]: "missing" });
           const bytes = await refs.readRef(name);
-          return new Response(bytes as Uint8Array<ArrayBuffer>, { headers: BYTES_HEADERS });
+          return whole(bytes);
         }
         case "PUT":
           return putRef(namespace, name, request);
@@ -249,11 +256,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
     }
     if (kind === REFS_PATH && isRefName(name)) return ["ref", ref(namespace, name)];
     if (kind === MARKER_PATH && name === "") {
-      return [
-        "other",
-        (request) =>
-          request.method === "GET" ? done(200, new TextDecoder().decode(markerBytes())) : notAllowed("GET"),
-      ];
+      return ["other", ({ method }) => (method === "GET" ? whole(markerBytes()) : notAllowed("GET"))];
     }
     const what = kind === BLOBS_PATH ? "blob: 64 lower-case hexadecimal digits" : "ref";
     const isName = kind === BLOBS_PATH || kind === REFS_PATH;

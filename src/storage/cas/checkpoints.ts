@@ -158,7 +158,8 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     Object.fromEntries(Array.from(volumes(), ({ volumeId, newest }) => [volumeId, newest!.record.sequence] as const));
 
   const release = async (): Promise<void> => {
-    const fromSequence = Math.min(...Array.from(volumes(), (kept) => kept.coveredSequence)) + 1;
+    const covered = Array.from(volumes(), (kept) => kept.coveredSequence);
+    const fromSequence = Math.min(journal.nextSequence - 1, ...covered) + 1;
     const records = newestRecords();
     const last = { journalId: journal.id, fromSequence, volumes: records };
     await writeCheckpointFile(options.disk, options.stateDirectory, last);
@@ -167,6 +168,13 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
   };
 
   const storeAll = async (): Promise<void> => {
+    const isRetry = [...volumes()].some(({ frozenSequence }) => frozenSequence >= 0);
+    await storeChanged();
+    // That was what had been set apart by one that failed: there may be newer writes.
+    if (isRetry) await storeChanged();
+  };
+
+  const storeChanged = async (): Promise<void> => {
     const changed = [...volumes()].filter(freeze);
     // Records of other kinds, of a restore for example, have to be noted too: then the loss of one is noticed.
     if (changed.length === 0 && noted === JSON.stringify(newestRecords())) return;

@@ -185,21 +185,23 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
   };
 
   const drain = async (): Promise<void> => {
-    for (let waiting; (waiting = queue[0]) !== undefined; queue.shift()) {
-      if (waiting.batch === undefined) seal();
-      else await appendAll(waiting, waiting.batch);
-      waiting.done();
+    try {
+      // Not before `draining` is set.
+      await Promise.resolve();
+      for (let waiting; (waiting = queue[0]) !== undefined; queue.shift()) {
+        if (waiting.batch === undefined) seal();
+        else await appendAll(waiting, waiting.batch);
+        waiting.done();
+      }
+    } finally {
+      // In the same turn as the queue was found empty: what is enqueued from now on is drained anew.
+      draining = undefined;
+      wake();
     }
   };
 
   /** Resolves when nothing waits any more. Tries again where that failed before. */
-  const drained = (): Promise<void> => {
-    draining ??= drain().finally(() => {
-      draining = undefined;
-      wake();
-    });
-    return draining;
-  };
+  const drained = (): Promise<void> => (draining ??= drain());
 
   const enqueue = (waiting: Omit<Waiting, "next">): void => {
     queue.push({ ...waiting, next: 0 });

@@ -83,8 +83,50 @@ async function* differingLeaves(
   reader: NodeReader,
   a: TreeRoot,
   b: TreeRoot,
-  { fromBlock = 0, toBlock = Infinity }: RangeOptions,
+  options: RangeOptions,
 ): AsyncGenerator<LeafPair, void, undefined> {
+  const { fromBlock = 0, toBlock = Infinity } = options;
+  for await (const { level, pair } of differingPairs(reader, a, reader, b, options)) {
+    if (level > 1) continue;
+    const { firstBlock } = pair;
+    const fromSlot = Math.max(0, fromBlock - firstBlock);
+    yield { firstBlock, fromSlot, toSlot: Math.min(FANOUT, toBlock - firstBlock), a: pair.a.words, b: pair.b.words };
+  }
+}
+
+/** A node that one tree has and another has not, at the same place. */
+export interface ChangedNodeWords {
+  readonly level: number;
+  readonly firstBlock: number;
+  readonly words: Int32Array;
+  /** What the other tree has there; all holes where it has nothing. */
+  readonly before: Int32Array;
+}
+
+/**
+ * The nodes of `tree` that `base` does not have at the same place, each before those under it. Each tree has its own
+ * reader, as they may be in different stores. Throws NodeError.
+ */
+export async function* changedNodes(
+  baseReader: NodeReader,
+  base: TreeRoot,
+  reader: NodeReader,
+  tree: TreeRoot,
+): AsyncGenerator<ChangedNodeWords, void, undefined> {
+  for await (const { level, pair } of differingPairs(baseReader, base, reader, tree, {})) {
+    if (pair.b.words === NO_WORDS) continue;
+    yield { level, firstBlock: pair.firstBlock, words: pair.b.words, before: pair.a.words };
+  }
+}
+
+/** Pairs of nodes at the same place that are not the same, each before those under it. */
+async function* differingPairs(
+  readerOfA: NodeReader,
+  a: TreeRoot,
+  readerOfB: NodeReader,
+  b: TreeRoot,
+  { fromBlock = 0, toBlock = Infinity }: RangeOptions,
+): AsyncGenerator<{ readonly level: number; readonly pair: Pair }, void, undefined> {
   const slice = new Slice();
   const depth = Math.max(depthOf(a.blockCount), depthOf(b.blockCount));
 
@@ -105,8 +147,8 @@ async function* differingLeaves(
         return {
           level,
           firstBlock,
-          a: awaitedLater(open(reader, one, level, firstBlock)),
-          b: awaitedLater(open(reader, other, level, firstBlock)),
+          a: awaitedLater(open(readerOfA, one, level, firstBlock)),
+          b: awaitedLater(open(readerOfB, other, level, firstBlock)),
         };
       }
       return undefined;
@@ -123,12 +165,8 @@ async function* differingLeaves(
     const { firstBlock } = opening;
     const pair = { firstBlock, a: await opening.a, b: await opening.b };
     if (slice.isOver) await slice.giveWay();
-    if (opening.level > 1) {
-      rows.push(row(pair, FANOUT, opening.level - 1));
-      continue;
-    }
-    const fromSlot = Math.max(0, fromBlock - firstBlock);
-    yield { firstBlock, fromSlot, toSlot: Math.min(FANOUT, toBlock - firstBlock), a: pair.a.words, b: pair.b.words };
+    yield { level: opening.level, pair };
+    if (opening.level > 1) rows.push(row(pair, FANOUT, opening.level - 1));
   }
 }
 

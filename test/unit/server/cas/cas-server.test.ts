@@ -34,7 +34,7 @@ test("a blob is stored under the BLAKE3 or SHA-256 of its bytes, and under no ot
   expect((await put(path(one.name), one.bytes)).status).toBe(201);
   expect((await put(path(digest.toHex()), one.bytes)).status).toBe(201);
   const refused = await put(path(one.name), one.bytes.subarray(1));
-  expect([refused.status, refused.headers.get("voe-failure")]).toEqual([422, "corrupt"]);
+  expect([refused.status, refused.headers.get("voe-failure")]).toEqual([422, "unavailable"]);
   expect(await refused.text()).toContain("Nothing was stored");
   expect(Buffer.compare(await (await ask(path(one.name))).bytes(), one.bytes)).toBe(0);
   expect(readdirSync(join(under.storage, "tmp"))).toEqual([]);
