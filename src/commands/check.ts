@@ -27,12 +27,27 @@ const describeStore = (store: BlobStoreConfig): string => {
   }
 };
 
+/** What a store far away uses of this host and its network. */
+const describeMeans = (store: BlobStoreConfig): string => {
+  if (store.type === "file") return "";
+  const { cache, transfers } = store;
+  const { atOnce, uploadBytesPerSecond: up, downloadBytesPerSecond: down } = transfers;
+  const limits = [
+    ...(up === undefined ? [] : [`uploads at most ${formatSize(up)}/s`]),
+    ...(down === undefined ? [] : [`downloads at most ${formatSize(down)}/s`]),
+  ].join(", ");
+  return ` (cache ${formatSize(cache.sizeBytes)} in ${cache.path}, ${atOnce} uploads at once${limits === "" ? "" : `, ${limits}`})`;
+};
+
 const describeBackend = (backend: BackendConfig, address: string): string => {
   if (backend.kind === "cas") {
     const volume = backend.volume === address ? "" : `volume ${printable(backend.volume)}, `;
     const every =
       backend.snapshotEveryMs === undefined ? "" : `, a snapshot every ${formatDuration(backend.snapshotEveryMs)}`;
-    return `archive, ${volume}${formatSize(backend.sizeBytes)} in ${describeStore(backend.blobStore)}${every}`;
+    return (
+      `archive, ${volume}${formatSize(backend.sizeBytes)} in ${describeStore(backend.blobStore)}` +
+      `${describeMeans(backend.blobStore)}${every}`
+    );
   }
   if (backend.kind === "device") return `device ${backend.path}`;
   const size = backend.sizeBytes === undefined ? "" : `, ${formatSize(backend.sizeBytes)}`;

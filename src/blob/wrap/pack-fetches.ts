@@ -94,7 +94,7 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
   };
 
   /** Keeps what arrives in the cache. Never rejects. */
-  const keep = async (fetch: Fetch): Promise<boolean> => {
+  const keep = async (fetch: Fetch): Promise<void> => {
     const { pack, range, arrived } = fetch;
     let memory: Memory | undefined;
     let isKept = false;
@@ -110,20 +110,18 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
     if (ofPack.size === 0) fetches.delete(pack);
     packs.ended(pack);
     if (memory !== undefined) leave(fetch, memory);
-    return memory !== undefined;
   };
 
-  const begin = (pack: CachedPack, range: PackRange, urgent: boolean): { fetch: Fetch; kept: Promise<boolean> } => {
+  const begin = (pack: CachedPack, range: PackRange, urgent: boolean): Fetch => {
     mark(pack, range, COMING);
     pack.coming++;
     const fetch: Fetch = { pack, range, arrived: load(pack, range, urgent), users: 1 };
     const ofPack = fetches.get(pack);
     if (ofPack === undefined) fetches.set(pack, new Set([fetch]));
     else ofPack.add(fetch);
-    const kept = keep(fetch);
-    const ended = kept.then(() => void underWay.delete(ended));
-    underWay.add(ended);
-    return { fetch, kept };
+    const kept = keep(fetch).then(() => void underWay.delete(kept));
+    underWay.add(kept);
+    return fetch;
   };
 
   /** Copies what a fetch brings, unless the signal is aborted before: then the target is left alone. */
@@ -176,7 +174,7 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
   };
 
   const fetchNow = (pack: CachedPack, fromBytes: number, toBytes: number): Fetch => {
-    const { fetch } = begin(pack, rangeToFetch(pack, fromBytes, toBytes, LEAST_BYTES), true);
+    const fetch = begin(pack, rangeToFetch(pack, fromBytes, toBytes, LEAST_BYTES), true);
     touch(pack);
     return fetch;
   };
@@ -190,13 +188,21 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
         continue;
       }
       aheadCount++;
-      void begin(pack, part, false).kept.then((arrived) => {
-        aheadCount--;
-        // Away: what else was planned is not worth asking for.
-        if (!arrived) plans.length = 0;
-        pump();
-      });
+      // The next one is begun when this one arrives, and not when it is in the cache.
+      begin(pack, part, false).arrived.then(
+        () => ended(),
+        () => {
+          // Away: what else was planned is not worth asking for.
+          plans.length = 0;
+          ended();
+        },
+      );
     }
+  };
+
+  const ended = (): void => {
+    aheadCount--;
+    pump();
   };
 
   return {

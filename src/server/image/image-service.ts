@@ -148,7 +148,7 @@ export function imageService({ find, clients, connections }: ImageServiceOptions
         const body = send(name, storage, gone, () => Promise.resolve(lasting[Symbol.dispose]()));
         return { info: infoOf(storage, null, storage.info.readOnly), body };
       }
-      const id = snapshot === undefined ? undefined : findSnapshot(name, archive, snapshot);
+      const id = snapshot === undefined ? archive.snapshotId : findSnapshot(name, archive, snapshot);
       const root = await archive.archive.openRoot(archive.volume, id);
       return { info: infoOf(root, id ?? null, true), body: send(name, root, gone, () => root.close()) };
     },

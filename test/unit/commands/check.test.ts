@@ -72,7 +72,7 @@ test("a good file is summed up on stdout", async () => {
   AoE: eth0, eth1
   NBD: 10.0.0.1:10809, from 10.0.0.0/8, fd00::/8, TLS off
   HTTP: [::1]:9464
-  e1.0: archive, 8 GiB in s3 b/p/, sync always
+  e1.0: archive, 8 GiB in s3 b/p/ (cache 8 GiB in /var/lib/voe/cache, 4 uploads at once), sync always
   e2.0: file /a, 1.5 GiB, sync 250ms
   e3.0: device /dev/sdb, read-only`,
     stderr: "",
@@ -81,8 +81,16 @@ test("a good file is summed up on stdout", async () => {
 
 test("an archive shows its schedule, and its volume where that goes by another name than the address", async () => {
   const cas = '[target.cas]\nvolume = "photos"\nsnapshot_every = "90m"';
-  expect((await run(GOOD.replace("[target.cas]", cas))).stdout).toContain(
-    "e1.0: archive, volume photos, 8 GiB in s3 b/p/, a snapshot every 90m, sync always\n",
+  expect((await run(GOOD.replace("[target.cas]", cas))).stdout).toMatch(
+    /e1\.0: archive, volume photos, 8 GiB in s3 b\/p\/ \(.*\), a snapshot every 90m, sync always\n/,
+  );
+});
+
+test("a store far away shows what it may use of this host and of the network", async () => {
+  const limits =
+    'type = "s3"\ncache_path = "/c"\ncache_size = "1GiB"\ntransfers = 8\nupload_limit = "10MiB"\ndownload_limit = "50MiB"';
+  expect((await run(GOOD.replace('type = "s3"', limits))).stdout).toContain(
+    "(cache 1 GiB in /c, 8 uploads at once, uploads at most 10 MiB/s, downloads at most 50 MiB/s)",
   );
 });
 

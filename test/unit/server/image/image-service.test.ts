@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { ImageRefusal } from "../../../../src/protocol/image/transfer.ts";
 import { imageService, type ImageTarget } from "../../../../src/server/image/image-service.ts";
 import { memoryStorage } from "../../../../src/storage/memory-storage.ts";
+import { createArchiveBed } from "../../../support/archive-bed.ts";
 import { framesOf, receive, streamOf } from "../../../support/image-frames.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
 import { turnsOfLoop } from "../../../support/until.ts";
@@ -66,6 +67,34 @@ test("what was imported is exported", async () => {
   const { info, body } = await service.exportImage(present, never);
   expect(info).toEqual({ sizeBytes: SECTORS * 512, snapshot: null, oneMoment: false });
   expect(Buffer.compare((await readAll(body)).image.subarray(0, image.length), image)).toBe(0);
+});
+
+test("an exposed snapshot is exported as that, and not as what its volume is now", async () => {
+  const bed = createArchiveBed();
+  const running = await bed.start([bed.target("e1.0")]);
+  try {
+    await running.fill("e1.0", 1);
+    const { id } = await running.operations.create("e1.0", "");
+    await running.fill("e1.0", 2);
+    await running.operations.expose("e1.0", id, "e9.0");
+    const find = (name: string): ImageTarget => {
+      const { aoe, archive } = running.targets.list.find((target) => target.name === name)!;
+      return { storage: aoe.storage, failure: undefined, archive };
+    };
+    const service = imageService({ find, clients: () => [], connections: () => [] });
+    for (const [target, content] of [
+      ["e1.0", 2],
+      ["e9.0", 1],
+    ] as const) {
+      const { info, body } = await service.exportImage({ target }, never);
+      expect(info.snapshot).toBe(target === "e9.0" ? id : null);
+      expect((await receive(frameReader(body.getReader()), info.sizeBytes)).image[0]).toBe(content);
+    }
+    await service.close();
+  } finally {
+    await running.stop();
+    bed.remove();
+  }
 });
 
 test("a read-only disk is exported as of one moment, and nothing is imported into it", async () => {
