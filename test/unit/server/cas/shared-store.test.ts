@@ -12,7 +12,7 @@ const SECTORS = 512;
 test("two hosts with a namespace each store once what both have, and neither disturbs the other", async () => {
   await using under = await startCasServer({ allowsDelete: false });
   const data = new Uint8Array(SECTORS * 512);
-  seededRandom(5).fill(data);
+  seededRandom(5).fill(data.subarray(0));
   const stored: number[] = [];
   for (const host of ["host1", "host2"]) {
     const bed = createArchiveBed();
