@@ -5,7 +5,6 @@ import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { EPERM, SystemError } from "../../ffi/libc.ts";
 import { notifyReady, notifyReloading, notifyStopping, notifyWatchdog, watchdogIntervalMs } from "../../ffi/notify.ts";
-import { formatListenAddress } from "../base/listen-address.ts";
 import { log, rateLimited, setLogLevel } from "../base/log.ts";
 import type { Config } from "../config/config.ts";
 import { embeddedDefault } from "../config/embedded-default.ts";
@@ -28,6 +27,7 @@ import { openNbdServer, type NbdServer } from "../server/nbd/nbd-server.ts";
 import { openTargets, type TargetFace, type TargetSet } from "../server/target-set.ts";
 import { createTurns } from "../server/turns.ts";
 import { verificationOf } from "../server/verify-archives.ts";
+import { nbdLines } from "./nbd-lines.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** How long requests that were taken may go on after SIGTERM. */
@@ -299,27 +299,8 @@ function mountLines(
   if (aoe !== undefined && aoe.interfaces().every(({ info }) => info?.loopback === true)) {
     lines.push("  On a real wire, for everyone on it: voe serve --interface eth0 (or whatever it is called here)");
   }
-  if (nbd !== undefined) lines.push(...nbdLines(nbd, first));
+  if (nbd !== undefined) lines.push(...nbdLines({ ...nbd, tls: nbd.status().tls }, first));
   if (aoe === undefined && nbd === undefined) lines.push("  No client can reach the disks: AoE and NBD are off");
   if (httpUrl !== undefined) lines.push(`  Status: ${httpUrl}`);
-  return lines;
-}
-
-/** How a client of NBD reaches a disk. */
-function nbdLines({ address, socketPath }: NbdServer, name: string): string[] {
-  const lines: string[] = [];
-  if (address !== undefined) {
-    const { host, port } = address;
-    const uri = `nbd://${formatListenAddress(address)}/${name}`;
-    lines.push(
-      `  NBD on ${formatListenAddress(address)}: modprobe nbd; nbd-client ${host} ${port} -N ${name} /dev/nbd0; ` +
-        `mkfs.ext4 /dev/nbd0; mount /dev/nbd0 /mnt; or for QEMU: -drive file=${uri},format=raw`,
-    );
-  }
-  if (socketPath !== undefined) {
-    lines.push(
-      `  NBD on ${socketPath}: nbd-client -unix ${socketPath} -N ${name} /dev/nbd0; nbdinfo 'nbd+unix:///${name}?socket=${socketPath}'`,
-    );
-  }
   return lines;
 }
