@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options]`: whole-path benchmarks beside the peers that are installed, and of single parts. */
 import { aoeBenchmark } from "./aoe/benchmark.ts";
 import { archiveBenchmark } from "./archive/benchmark.ts";
+import { blobsBenchmark } from "./blobs/benchmark.ts";
 import { indexBenchmark } from "./index/benchmark.ts";
 import { journalBenchmark } from "./journal/benchmark.ts";
 import { nbdBenchmark } from "./nbd/benchmark.ts";
@@ -8,6 +9,7 @@ import { nbdBenchmark } from "./nbd/benchmark.ts";
 const benchmarks: Record<string, (args: string[]) => Promise<number>> = {
   aoe: aoeBenchmark,
   archive: archiveBenchmark,
+  blobs: blobsBenchmark,
   index: indexBenchmark,
   journal: journalBenchmark,
   nbd: nbdBenchmark,

@@ -1,4 +1,5 @@
 /** Files and block devices by descriptor: the calls that `node:fs` lacks, or that must not allocate. */
+import { constants } from "node:fs";
 import { EAGAIN, EINTR, ENXIO, errno, libc, SystemError } from "./libc.ts";
 import { allocateMemory } from "./memory.ts";
 import { iovec } from "./structs.ts";
@@ -18,6 +19,10 @@ const BLKGETSIZE64 = 0x80081272;
 const BLKROGET = 0x125e;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
+
+/** <asm-generic/fcntl.h> and <asm/fcntl.h>: arm64 has a number of its own for O_DIRECT, as node:fs knows. */
+const F_GETFL = 3;
+const F_SETFL = 4;
 
 const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
@@ -96,6 +101,17 @@ export function writeVectors(fd: number, count: number, offsetBytes: number): nu
   }
 }
 
+/**
+ * Has writes to an open file go from memory to the medium without the page cache, or through it again: false where its
+ * filesystem cannot do that. Without it memory, lengths and offsets have to be multiples of the medium's block, or
+ * writes fail with EINVAL.
+ */
+export function setDirect(fd: number, direct: boolean): boolean {
+  const flags = libc.fcntl(fd, F_GETFL, 0);
+  const wanted = direct ? flags | constants.O_DIRECT : flags & ~constants.O_DIRECT;
+  return flags >= 0 && libc.fcntl(fd, F_SETFL, wanted) === 0;
+}
+
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */
 export function dropCached(fd: number): void {
   libc.posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -131,6 +147,11 @@ export function punchHole(fd: number, offsetBytes: number, lengthBytes: number):
 /** Makes a range read as zeros that keeps its space, or is given it: 0, or the error number. The size stays. */
 export function zeroAllocated(fd: number, offsetBytes: number, lengthBytes: number): number {
   return libc.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
+}
+
+/** Gives a range its space where it has none, which reads as zeros: 0, or the error number. The size stays. */
+export function allocateRange(fd: number, offsetBytes: number, lengthBytes: number): number {
+  return libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes) === 0 ? 0 : errno();
 }
 
 /** Size of a block device in bytes, or the error number negated. */

@@ -4,9 +4,11 @@ import { log } from "./base/log.ts";
 import { COMMIT, VERSION } from "./base/version.ts";
 import { casServerCommand } from "./commands/cas-server.ts";
 import { check } from "./commands/check.ts";
+import { copyCommand } from "./commands/copy.ts";
 import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
+import { nbdServerCommand } from "./commands/nbd-server.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { recoverCommand } from "./commands/recover.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -30,7 +32,9 @@ const commands: SubCommandsDef = {
   snapshot: snapshotCommand,
   import: importCommand,
   export: exportCommand,
+  copy: copyCommand,
   "cas-server": casServerCommand,
+  "nbd-server": nbdServerCommand,
 };
 
 const main = defineCommand({

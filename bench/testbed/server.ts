@@ -67,16 +67,17 @@ async function untilReady(launch: Launch, said: Promise<void>, ended: Promise<nu
 export const ALL_CPUS = "0-4095";
 
 /**
- * Starts a server in a network namespace, pinned to its CPU or to a list of them as taskset takes it. Throws when it
- * ends, or says nothing, before it is ready.
+ * Starts a server, in a network namespace unless that is undefined, pinned to its CPU or to a list of them as taskset
+ * takes it. Throws when it ends, or says nothing, before it is ready.
  */
 export async function startServer(
   name: string,
   launch: Launch,
-  namespace: string,
+  namespace: string | undefined,
   cpuList = SERVER_CPU,
 ): Promise<Server> {
-  const pinned = ["ip", "netns", "exec", namespace, "taskset", "-c", cpuList, ...launch.command];
+  const inside = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
+  const pinned = [...inside, "taskset", "-c", cpuList, ...launch.command];
   const child = Bun.spawn(pinned, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   let output = "";
   let complaints = "";

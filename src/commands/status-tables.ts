@@ -1,7 +1,14 @@
 /** The status report as tables for a terminal. */
 import { formatBytes, formatCount, formatDuration } from "../base/human.ts";
 import { printable } from "../base/printable.ts";
-import type { ClientStatus, InterfaceStatus, StatusReport, TargetStatus } from "../control/status.ts";
+import type {
+  ClientStatus,
+  InterfaceStatus,
+  NbdConnectionStatus,
+  NbdStatus,
+  StatusReport,
+  TargetStatus,
+} from "../control/status.ts";
 import { archiveLines } from "./archive-tables.ts";
 import { count, tableLines, text, type Column } from "./table.ts";
 
@@ -23,6 +30,7 @@ export function renderStatus(report: StatusReport, earlier?: StatusReport): read
     ...(rates ? archiveLines(report, earlier, seconds) : archiveLines(report)),
     ...section("AoE is off: no interfaces.", INTERFACES, report.interfaces),
     ...section("No clients yet.", CLIENTS, report.clients),
+    ...nbdLines(report.nbd),
     ...(report.warnings.length === 0 ? [] : [""]),
     ...report.warnings.map((warning) => `WARNING ${printable(warning)}`),
   ];
@@ -97,4 +105,29 @@ const CLIENTS: readonly Column<ClientStatus>[] = [
   count("READ", ({ readBytes }) => formatBytes(readBytes)),
   count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
   count("LAST SEEN", ({ lastSeenSecondsAgo }) => `${formatDuration(lastSeenSecondsAgo)} ago`),
+];
+
+function nbdLines(nbd: NbdStatus | null): readonly string[] {
+  if (nbd === null) return ["", "NBD is off."];
+  const { address, socket, connections, refusedConnections } = nbd;
+  const places = [address, socket].filter((place) => place !== "").join(" and ");
+  const refused = refusedConnections === 0 ? "" : `, ${formatCount(refusedConnections)} refused so far`;
+  const used = `${connections.length} of ${nbd.connectionsLimit} connections${refused}`;
+  return [
+    "",
+    `NBD on ${places}, TLS ${nbd.tls}, ${used}`,
+    ...(connections.length === 0 ? [] : tableLines(CONNECTIONS, connections)),
+  ];
+}
+
+const CONNECTIONS: readonly Column<NbdConnectionStatus>[] = [
+  text("CLIENT", ({ client }) => client),
+  text("NAME", ({ name }) => printable(name) || "-"),
+  text("EXPORT", (connection) => connection.export || "-"),
+  text("TLS", ({ tls }) => (tls ? "yes" : "no")),
+  count("REQUESTS", ({ requests }) => formatCount(requests)),
+  count("READ", ({ readBytes }) => formatBytes(readBytes)),
+  count("WRITTEN", ({ writtenBytes }) => formatBytes(writtenBytes)),
+  count("IN FLIGHT", ({ inFlight }) => formatCount(inFlight)),
+  count("CONNECTED", ({ connectedSeconds }) => formatDuration(connectedSeconds)),
 ];

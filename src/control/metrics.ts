@@ -7,6 +7,7 @@ import { family, one, type Labels, type Sample } from "../base/prometheus-text.t
 import type {
   ArchiveStatus,
   InterfaceStatus,
+  NbdStatus,
   RemoteStatus,
   StatusReport,
   TargetStatus,
@@ -30,6 +31,20 @@ const INTERFACE_METRICS: readonly [name: string, help: string, value: (link: Int
     (link) => link.framesIgnored,
   ],
   ["voe_interface_send_failures_total", "Frames the kernel refused to send.", (link) => link.sendFailures],
+];
+
+const NBD_METRICS: readonly [name: string, help: string, value: (nbd: NbdStatus) => number][] = [
+  ["voe_nbd_exports", "Targets that NBD serves.", (nbd) => nbd.exports],
+  ["voe_nbd_connections", "Connections of NBD clients.", (nbd) => nbd.connections.length],
+  ["voe_nbd_connections_limit", "The most connections at a time.", (nbd) => nbd.connectionsLimit],
+  ["voe_nbd_accepted_connections_total", "Connections that were let in.", (nbd) => nbd.acceptedConnections],
+  ["voe_nbd_refused_connections_total", "Connections that were turned away.", (nbd) => nbd.refusedConnections],
+  [
+    "voe_nbd_in_flight_requests",
+    "Requests of NBD clients taken and not answered yet.",
+    (nbd) => nbd.connections.reduce((total, { inFlight }) => total + inFlight, 0),
+  ],
+  ["voe_nbd_buffer_bytes", "Memory for the data of requests that wait.", (nbd) => nbd.bufferBytes],
 ];
 
 const TARGET_METRICS: readonly [name: string, help: string, value: (target: TargetStatus) => number][] = [
@@ -110,6 +125,12 @@ const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<Archiv
     "voe_archive_checkpoint_last_duration_seconds",
     "How long the last checkpoint took that was completed.",
     ({ checkpoint }) => checkpoint.lastSeconds,
+  ],
+  ["voe_archive_writer_epoch", "The epoch by which this server writes the store.", (archive) => archive.writerEpoch],
+  [
+    "voe_archive_taken_over",
+    "1 when another host has taken the store over, and this one has stopped writing it.",
+    ({ takenOver }) => Number(takenOver !== ""),
   ],
   [
     "voe_archive_verification_timestamp_seconds",
@@ -198,6 +219,7 @@ export function renderMetrics(report: StatusReport): string {
         interfaces.map((link) => [{ interface: link.name }, value(link)]),
       ),
     ),
+    ...(report.nbd === null ? [] : nbdFamilies(report.nbd)),
     family(
       "voe_target_info",
       "How the target is configured.",
@@ -216,6 +238,9 @@ export function renderMetrics(report: StatusReport): string {
     ...VOLUME_METRICS.map(([name, help, value]) => family(name, help, samplesOf(volumes, value))),
   ].join("");
 }
+
+const nbdFamilies = (nbd: NbdStatus): readonly string[] =>
+  NBD_METRICS.map(([name, help, value]) => family(name, help, one(value(nbd))));
 
 function infoLabels({ name, backend, path, configString, sync }: TargetStatus): Labels {
   return { target: name, backend, path, config_string: configString, sync };

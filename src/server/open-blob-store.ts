@@ -39,25 +39,30 @@ export interface RemoteStatistics extends RequestStatistics {
 export interface OpenBlobStoreOptions {
   /** Whether the store may be created where there is nothing yet. */
   readonly create: boolean;
+  /** Reads beside the process that writes: a local store is not locked, and refuses what would change it. */
+  readonly readOnly?: boolean;
+  /** Without the cache, which a server may have open, and which a copy of everything would only empty. */
+  readonly uncached?: boolean;
   readonly report: (key: string, message: string) => void;
 }
 
 /** Rejects with BlobStoreError where the store cannot be opened, saying what to check; nothing is changed then. */
 export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobStoreOptions): Promise<OpenBlobStore> {
   if (config.type === "file") {
-    const blobs = await openFileStore(config.path, { create: options.create });
+    const blobs = await openFileStore(config.path, options);
     return { blobs, packsAtOnce: undefined, isAway: () => false, remote: () => undefined, hurry: () => () => {} };
   }
-  return withWrappers(await openRemoteStore(config, options), config, blobStoreKey(config), options.report);
+  const wrapped = options.uncached === true ? { transfers: config.transfers } : config;
+  return withWrappers(await openRemoteStore(config, options), wrapped, blobStoreKey(config), options.report);
 }
 
 /**
- * Puts counters, retries, limits and a cache before a store that is far away. `key` tells it from other stores that have
+ * Puts counters, retries, limits and a cache, where there is one, before a store that is far away. `key` tells it from other stores that have
  * their cache in the same place.
  */
 export async function withWrappers(
   store: BlobStore,
-  { cache, transfers }: Pick<RemoteConfig, "cache" | "transfers">,
+  { cache, transfers }: Pick<RemoteConfig, "transfers"> & Partial<Pick<RemoteConfig, "cache">>,
   key: string,
   report: (key: string, message: string) => void,
   retry: RetryOptions = RETRY_DEFAULTS,
@@ -66,9 +71,10 @@ export async function withWrappers(
   const counted = withCounters(store, Date.now);
   const retried = withRetry(counted.store, { ...retry, hurry: hurry.signal });
   const limited = withLimit(retried, { ...transfers, transfers: transfers.atOnce });
-  const directory = await openCache(join(cache.path, cacheName(key)), store.description, report);
+  const directory =
+    cache === undefined ? undefined : await openCache(join(cache.path, cacheName(key)), store.description, report);
   let cached: CachedStore | undefined;
-  if (directory !== undefined) {
+  if (cache !== undefined && directory !== undefined) {
     cached = withCache(limited.store, {
       directory,
       limitBytes: cache.sizeBytes,

@@ -51,6 +51,8 @@ export interface ArchiveVolume {
   readonly archive: Archive;
   /** Its name in the archive. */
   readonly volume: string;
+  /** Of the volume as of this snapshot; absent: as it is. */
+  readonly snapshotId?: string;
 }
 
 /** Opens a target. Rejects where it cannot be served, with what to do. */
@@ -206,6 +208,6 @@ async function openSnapshotBackend(
     allocatedBytes: () => logicalBytes,
     grow: () => Promise.resolve(),
     close: () => storage.close().finally(() => archives.release(backend)),
-    archive: { archive, volume },
+    archive: { archive, volume, snapshotId },
   };
 }

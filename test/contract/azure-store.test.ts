@@ -41,6 +41,7 @@ describeBlobStoreFaults({
     const { origin, pathname } = new URL(container.endpoint);
     return {
       server: origin,
+      [Symbol.asyncDispose]: async () => {},
       open: (at, stallTimeoutMs) =>
         openAzureStore({ ...container, endpoint: at + pathname, prefix: "host1/", create: true, stallTimeoutMs }),
     };
@@ -84,10 +85,10 @@ azureTest("Azure refuses to open what is configured wrongly, says what to check,
     [{ ...right, container: "no-such" }, "no-such"],
     [{ ...right, account: "other" }, "account"],
     [{ ...right, endpoint: right.endpoint.replace(/[^/]+$/, "other"), account: "other" }, "endpoint and account"],
-    [withSas("racwdl", new Date(Date.now() - 60_000)), "expired"],
-    [withSas("rl", inAnHour()), "racwdl"],
-    [withSas("cwd", inAnHour()), "racwdl"],
-    [{ ...withSas("racwdl", inAnHour()), container: (await makeContainer()).container }, "sas"],
+    [withSas("rcwdl", new Date(Date.now() - 60_000)), "expired"],
+    [withSas("rl", inAnHour()), "rcwdl"],
+    [withSas("cwd", inAnHour()), "rcwdl"],
+    [{ ...withSas("rcwdl", inAnHour()), container: (await makeContainer()).container }, "sas"],
   ] as const) {
     const error: unknown = await open(wrong).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(BlobStoreError);
@@ -100,7 +101,7 @@ azureTest("Azure refuses to open what is configured wrongly, says what to check,
 
 azureTest("a SAS of a container is enough for a store", async () => {
   const container = await makeContainer();
-  const sas = containerSas(container, "racwdl", inAnHour());
+  const sas = containerSas(container, "rcwdl", inAnHour());
   const store = await open({ ...container, credential: () => ({ sas }) });
   expect(store.atomicRefs).toBe(true);
   await store.put(blob.name, blob.bytes);

@@ -44,6 +44,7 @@ async function placeIn(bucket: string, start: typeof sharedSwift) {
   const prefix = `${crypto.randomUUID()}/`;
   return {
     server: server.endpoint,
+    [Symbol.asyncDispose]: async () => {},
     open: (at: string, stallTimeoutMs: number) =>
       openS3Store({
         endpoint: at,

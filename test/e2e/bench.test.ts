@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { missingForPrograms } from "../support/nbd-clients.ts";
 import { missingForLongTests, missingForNetworks, titleUnless } from "../support/requirements.ts";
 
 const main = resolve(import.meta.dir, "../../bench/main.ts");
@@ -17,6 +18,7 @@ function missingForBench(): string | undefined {
   return missingForNetworks() ?? (tool === undefined ? undefined : `${tool} is not installed`);
 }
 const missing = missingForBench();
+const missingForNbd = missing ?? missingForPrograms("fio", "nbdcopy", "nbdkit");
 const isQuick = missingForLongTests() !== undefined;
 
 interface Figures {
@@ -65,6 +67,17 @@ describe("npm run bench", () => {
     expect(exitCode).toBe(2);
     expect(complaints).toContain(said);
     expect(complaints).toContain("usage: npm run bench -- archive");
+  });
+
+  test.each([
+    [["--round", "3"], "--round"],
+    [["--peers", "voe,nbd-server"], "--peers is one of voe, nbdkit"],
+    [["--size", "none"], '--size takes a number above 0, not "none"'],
+  ])("nbd refuses %j and says what is right", async (args, said) => {
+    const { exitCode, complaints } = await bench("nbd", ...args);
+    expect(exitCode).toBe(2);
+    expect(complaints).toContain(said);
+    expect(complaints).toContain("usage: npm run bench -- nbd");
   });
 
   test("archive says when no row is left", async () => {
@@ -189,5 +202,39 @@ describe("npm run bench", () => {
       }
     },
     120_000,
+  );
+
+  test.skipIf(missingForNbd !== undefined)(
+    titleUnless(missingForNbd, "measures NBD: voe and nbdkit, and images, and leaves nothing behind"),
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const tiny = ["--quick", "--seconds", "0.2", "--size", "16", "--directory", directory, "--peers", "voe,nbdkit"];
+        const rows = ["--rows", "random .* 4 KiB, 16 outstanding, 4", "--rows", "usr"];
+        const { pid, exitCode, complaints } = await bench("nbd", ...tiny, ...rows, "--json", "--output", output);
+        if (exitCode !== 0) throw new Error(complaints);
+        const report = JSON.parse(readFileSync(output, "utf8")) as {
+          rows: { row: { name: string }; figures: Record<string, Figures> }[];
+          images: readonly { title: string; figures: { voe: ImageFigures; cp: ImageFigures } }[];
+        };
+        expect(report.rows.map(({ row, figures }) => [row.name, Object.keys(figures)])).toEqual([
+          ["random read 4 KiB, 16 outstanding, 4 connections", ["voe", "nbdkit"]],
+          ["random write 4 KiB, 16 outstanding, 4 connections", ["voe", "nbdkit"]],
+        ]);
+        for (const { median } of report.rows.flatMap(({ figures }) => Object.values(figures))) {
+          expect(median.iops).toBeGreaterThan(100);
+          expect(median.p99Us).toBeGreaterThanOrEqual(median.p50Us);
+          expect(median.cpuUs).toBeGreaterThan(0);
+        }
+        const { voe, cp } = report.images[0]!.figures;
+        expect(voe.median.storedBytes).toBeLessThan(cp.median.storedBytes);
+        expect(readdirSync(directory)).toEqual(["table.json"]);
+        expect(await $`ip netns list`.text()).not.toContain(`vk-${pid}-`);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+    60_000,
   );
 });

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createNbdBed, failureOf, missingForPrograms, nbdsh, type NbdBed } from "../support/nbd-bed.ts";
+import { createNbdBed, failureOf, missingForPrograms, nbdsh, type NbdBed } from "../support/nbd-clients.ts";
+import { until } from "../support/server-bed.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 
@@ -306,4 +307,27 @@ assert b.pread(1800, 7340033) == b"flushed by another" * 100
     bed.voe("export", "e1.1", out);
     expect(run("qemu-img", "compare", "-f", "raw", "-F", "raw", out, bed.tcpUri("e1.1"))).toBe("Images are identical.");
   });
+
+  test("QEMU with reconnect-delay goes on by itself when the server was killed and starts again", async () => {
+    await using other = await createNbdBed([{ backend: "cas", size: "16MiB", sync: "always" }]);
+    const options = `driver=nbd,server.type=unix,server.path=${other.socket},export=e1.0,reconnect-delay=30`;
+    const child = Bun.spawn(["timeout", "40", "qemu-io", "--image-opts", options], {
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    let output = "";
+    const collecting = (async () => {
+      for await (const chunk of child.stdout) output += new TextDecoder().decode(chunk);
+    })();
+    void child.stdin.write("write -P 1 0 64k\n");
+    await until("the first write is answered", () => output.includes("wrote 65536/65536 bytes at offset 0"));
+    await other.restart();
+    void child.stdin.write("write -P 2 64k 64k\nread -P 1 0 64k\nread -P 2 64k 64k\nquit\n");
+    await child.stdin.end();
+    await collecting;
+    expect(await child.exited).toBe(0);
+    expect(output).toContain("wrote 65536/65536 bytes at offset 65536");
+    expect(output + (await child.stderr.text())).not.toMatch(/fail|error/i);
+  }, 60_000);
 });

@@ -6,7 +6,7 @@ import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type GuestRun, guestBuildTimeoutMs, runGuest } from "../support/guest.ts";
-import { missingForPrograms, nbdsh } from "../support/nbd-bed.ts";
+import { missingForPrograms, nbdsh } from "../support/nbd-clients.ts";
 import { missingForGuests, titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 import { writeServerConfig } from "../support/server-config.ts";

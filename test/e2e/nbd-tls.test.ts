@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeCertificates, type TestCertificates } from "../support/certificates.ts";
-import { createNbdBed, failureOf, missingForPrograms, type NbdBed } from "../support/nbd-bed.ts";
+import { makeCertificates, type TestCertificates } from "../support/documented-certificates.ts";
+import { createNbdBed, failureOf, missingForPrograms, type NbdBed } from "../support/nbd-clients.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { run } from "../support/run.ts";
 
@@ -32,9 +32,9 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "NBD with TLS"), () 
       ],
       () => [
         'tls = "required"',
-        `cert = "${ours.server}/server-cert.pem"`,
-        `key = "${ours.server}/server-key.pem"`,
-        `client_ca = "${ours.server}/ca-cert.pem"`,
+        `cert = "${ours.directory}/server-cert.pem"`,
+        `key = "${ours.directory}/server-key.pem"`,
+        `client_ca = "${ours.directory}/ca-cert.pem"`,
       ],
     );
   });

@@ -197,7 +197,7 @@ export class ArchiveClient {
     const { world } = this;
     const positions = [...this.models.values()].map((model) => ({ model, position: model.position }));
     this.track("a checkpoint", world.archive!.checkpoint(), () => {
-      for (const { model, position } of positions) model.makeDurable(position);
+      for (const { model, position } of positions) model.makePublished(position);
       world.count("checkpoints");
     });
   }
@@ -242,19 +242,22 @@ export class ArchiveClient {
     );
   }
 
-  /** Reads every volume whole, and compares it with what it may be, after a recovery. */
-  async verifyRecovered(): Promise<void> {
+  /**
+   * Reads every volume whole, and compares it with what it may be, after a recovery: of the state, or where that was lost,
+   * from the blob store alone.
+   */
+  async verifyRecovered(from: "state" | "store" = "state"): Promise<void> {
     for (const setting of this.world.settings) {
       const model = this.model(setting);
       const found = await this.world.readAll(this.world.volume(setting), setting.blockBytes);
       if (found.length < model.sectorCount) throw new Error(`${setting.name} has shrunk to ${found.length} sectors`);
       if (found.length > model.sectorCount) model.grow(found.length);
       setting.sectorCount = found.length;
-      const position = model.recoveredPositionOf(found);
+      const position = from === "state" ? model.recoveredPositionOf(found) : model.publishedPositionOf(found);
       if (position === undefined) {
         throw new Error(
-          `${setting.name} is no prefix of what was written up to ${model.position}, ${model.durable} being durable; ` +
-            model.differences(found),
+          `${setting.name} is no prefix of what was written up to ${model.position}, ${model.durable} being durable and ` +
+            `${model.published} published; ${model.differences(found)}`,
         );
       }
       if (position < model.position) this.world.count("recoveries that lost something");

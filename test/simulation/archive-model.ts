@@ -26,6 +26,8 @@ const covers = ({ sector, count }: Change, at: number): boolean => sector <= at 
 export class VolumeModel {
   /** Everything up to this position survives power loss. */
   durable = 0;
+  /** Everything up to this position is in the blob store, and survives the loss of everything else. */
+  published = 0;
   #position = 0;
   /** As it was recovered. */
   #base: Uint32Array;
@@ -100,6 +102,12 @@ export class VolumeModel {
 
   makeDurable(position: number): void {
     this.durable = Math.max(this.durable, position);
+  }
+
+  /** The same for what a checkpoint was answered for. */
+  makePublished(position: number): void {
+    this.published = Math.max(this.published, position);
+    this.makeDurable(position);
   }
 
   /** The position of the last change that was accepted up to a time. */
@@ -203,6 +211,11 @@ export class VolumeModel {
     return this.positionOf(found, durable, this.#position, (change) =>
       change.isDurable && durable > 0 ? justAfterCall(change) : change.accepted,
     );
+  }
+
+  /** The same after a recovery from the blob store alone: what was published is there. */
+  publishedPositionOf(found: Uint32Array): number | undefined {
+    return this.positionOf(found, this.published, this.#position);
   }
 
   /** Goes on with what was recovered, all of which is durable. */

@@ -79,6 +79,14 @@ export class SnapshotBook {
     this.#clones = [];
   }
 
+  /** Throws where one that was made is not among those that an archive lists. */
+  expectAll(listed: (volume: string) => readonly Snapshot[]): void {
+    for (const { setting, id, description } of this.#known) {
+      if (id === undefined || listed(setting.name).some((snapshot) => snapshot.id === id)) continue;
+      throw new Error(`snapshot "${description}" of ${setting.name} was made, and another host does not have it`);
+    }
+  }
+
   /** Reads every snapshot of an archive that was damaged, one of whose records may be lost. */
   async lookAtDamaged(
     lostRecord: string | undefined,
@@ -129,7 +137,7 @@ export class SnapshotBook {
     client.track("a snapshot", client.world.archive!.createSnapshot(setting.name, snapshot.description), ({ id }) => {
       snapshot.id = id;
       snapshot.most = model.position;
-      model.makeDurable(snapshot.least);
+      model.makePublished(snapshot.least);
       client.world.count("snapshots");
     });
   }
@@ -149,7 +157,7 @@ export class SnapshotBook {
       before.id = done.before.id;
       before.most = model.position;
       model.acceptWaitedFor(change);
-      model.makeDurable(change.accepted);
+      model.makePublished(change.accepted);
       world.count("restores");
     });
   }

@@ -14,6 +14,7 @@ import {
   type StorageStatus,
 } from "../../src/storage/block-storage.ts";
 import { openArchive, type Archive, type ArchiveOptions } from "../../src/storage/cas/archive.ts";
+import { beginRecovery } from "../../src/storage/cas/recover-archive.ts";
 import type { VolumeDisk } from "../../src/storage/cas/volume-disk.ts";
 import type { SyncMode } from "../../src/storage/sync-policy.ts";
 import type { SeededRandom } from "../support/seeded-random.ts";
@@ -21,9 +22,12 @@ import { UNREADABLE, Versions } from "./sector-content.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 import { SimulatedLocks, simulatedFileSystem } from "./simulated-file-system.ts";
 import { SimulatedLoop } from "./simulated-loop.ts";
+import type { SimulatedStore } from "./simulated-store.ts";
 
 export const STATE = "/state";
 export const BLOBS = "/blobs";
+/** How often a process looks whether another host has taken over. */
+export const CLAIM_CHECK_MS = 500;
 
 /** How often something happened, by its name. */
 export type Tally = Record<string, number>;
@@ -49,10 +53,14 @@ export const call = (work: (completion: { complete(status: StorageStatus): void 
 export class ArchiveWorld {
   readonly loop: SimulatedLoop;
   readonly disk: SimulatedDisk;
-  readonly versions = new Versions();
+  readonly versions: Versions;
   readonly hasher: Hasher;
   readonly settings: VolumeSetting[] = [];
   archive: Archive | undefined;
+  /** Where the blobs are; undefined: on the disk. */
+  remote: SimulatedStore | undefined;
+  /** Where the present process has its state. */
+  stateDirectory = STATE;
   /** What was reported since the process began. */
   reports: string[] = [];
   readonly #disks = new Map<string, VolumeDisk>();
@@ -74,9 +82,19 @@ export class ArchiveWorld {
   constructor(
     readonly random: SeededRandom,
     readonly tally: Tally,
+    /** The world in which this one is another host: at the same store and time, and with none of its volumes open. */
+    other?: ArchiveWorld,
   ) {
     this.#words = new Uint32Array(this.#memory.bytes.buffer as ArrayBuffer, 0, this.#memory.lengthBytes / 4);
-    this.loop = new SimulatedLoop(random);
+    this.loop = other?.loop ?? new SimulatedLoop(random);
+    this.versions = other?.versions ?? new Versions();
+    if (other !== undefined) {
+      this.disk = other.disk;
+      this.hasher = other.hasher;
+      this.remote = other.remote;
+      this.#options = other.#options;
+      return;
+    }
     this.disk = new SimulatedDisk(random, this.loop);
     this.disk.shutsDown = true;
     this.disk.waitChance = random.pick([0, 0, 0, 0.2, 1]);
@@ -116,8 +134,13 @@ export class ArchiveWorld {
     await this.loop.until("preparing the disk", this.disk.syncDirectory("/"));
   }
 
+  /** Does what `open` does, while something else runs the loop. */
+  begin(): Promise<void> {
+    return this.#open(this.stateDirectory, BLOBS);
+  }
+
   /** Starts a process that opens the archive. Rejects where it does not open; then the process has given up. */
-  async open(stateDirectory = STATE, blobDirectory = BLOBS): Promise<Archive> {
+  async open(stateDirectory = this.stateDirectory, blobDirectory = BLOBS): Promise<Archive> {
     await this.loop.until("opening the archive", this.#open(stateDirectory, blobDirectory));
     return this.archive!;
   }
@@ -125,9 +148,11 @@ export class ArchiveWorld {
   async #open(stateDirectory: string, blobDirectory: string): Promise<void> {
     const life = ++this.#life;
     const disk = this.disk.session();
-    const files = simulatedFileSystem(this.disk, disk, this.#locks, () => life === this.#life && !this.disk.isOff);
+    const isAlive = (): boolean => life === this.#life && !this.disk.isOff;
+    const files = simulatedFileSystem(this.disk, disk, this.#locks, isAlive);
     this.reports = [];
-    const store = await openFileStore(blobDirectory, { create: true, fileSystem: files });
+    const store =
+      this.remote?.session(isAlive) ?? (await openFileStore(blobDirectory, { create: true, fileSystem: files }));
     this.#store = store;
     try {
       this.archive = await openArchive({
@@ -137,11 +162,14 @@ export class ArchiveWorld {
         blobs: store,
         hasher: this.hasher,
         compression,
+        host: stateDirectory,
+        lateRequests: this.remote !== undefined,
+        claimCheckMs: CLAIM_CHECK_MS,
         nodeCacheBytes: 16 << 10,
         // Less than a volume has.
         cacheBytes: 3 << 16,
         firmware: "1",
-        nowMs: () => 1_700_000_000_000 + Math.floor(this.loop.nowMs()),
+        nowMs: this.#nowMs,
         random: (bytes) => this.random.fill(bytes),
         report: (key, message) => {
           this.count("reports");
@@ -161,6 +189,34 @@ export class ArchiveWorld {
     const options = { name, blockBytes, sizeBytes: sectorCount * SECTOR_BYTES, readOnly: false, sync };
     this.#disks.set(name, await this.archive!.openVolume(options));
   }
+
+  /**
+   * Makes a state directory from the remote store, as `voe recover` does, in a process of its own beside the one that
+   * serves, which ends with the power. Not awaited: it goes on as the loop does.
+   */
+  async recoverInto(stateDirectory: string): Promise<void> {
+    const life = this.#life;
+    const random = (bytes: Uint8Array): void => this.random.fill(bytes);
+    const disk = this.disk.session();
+    const recovery = await beginRecovery({
+      disk,
+      stateDirectory,
+      blobs: this.remote!.session(() => life === this.#life && !this.disk.isOff),
+      compression,
+      host: stateDirectory,
+      wanted: [],
+      takeOver: false,
+      acceptDamage: false,
+      indexMemtableEntries: this.#options.indexMemtableEntries!,
+      nowMs: this.#nowMs,
+      random,
+      report: (key, message) => this.reports.push(`${key}: ${message}`),
+      progress: () => {},
+    });
+    await recovery.finish();
+  }
+
+  readonly #nowMs = (): number => 1_700_000_000_000 + Math.floor(this.loop.nowMs());
 
   /** Opens the disk of a volume that the archive has got meanwhile. */
   addVolume(setting: VolumeSetting): Promise<void> {
@@ -255,12 +311,17 @@ export class ArchiveWorld {
     }
   }
 
+  /** Gives its memory back. */
+  free(): void {
+    freeMemory(this.#memory);
+  }
+
   /** Does all of `work`, with the world's time, and takes the world down. */
   async running(work: () => Promise<void>): Promise<void> {
     try {
       await this.loop.running(work);
     } finally {
-      freeMemory(this.#memory);
+      this.free();
     }
   }
 }

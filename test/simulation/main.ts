@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { allocatedMemoryBytes } from "../../ffi/memory.ts";
 import { faultNames, runArchive } from "./archive-schedule.ts";
 import type { Tally } from "./archive-world.ts";
+import { runRemote } from "./remote-schedule.ts";
 
 const USAGE = `usage: npm run simulate -- [--seeds N] [--seed S] [--minutes M] [--json]
   --seeds N    how many seeds to run, from the first on; 100 unless --minutes is given
@@ -10,8 +11,10 @@ const USAGE = `usage: npm run simulate -- [--seeds N] [--seed S] [--minutes M] [
   --minutes M  how long to run
   --json       prints one JSON document at the end`;
 
-const isCrash = (event: string): boolean => /^(power cuts|kills|orderly ends|crashes during)/.test(event);
-const isFault = (event: string): boolean => faultNames.includes(event) || /^(bits|files|indexes) /.test(event);
+const isCrash = (event: string): boolean =>
+  /^(power cuts|kills|orderly ends|crashes during|hosts lost|takeovers|requests that arrived after)/.test(event);
+const isFault = (event: string): boolean =>
+  faultNames.includes(event) || /^(bits|files|indexes) |of the store that|by the store$/.test(event);
 const groups: readonly (readonly [title: string, belongs: (event: string) => boolean])[] = [
   ["ends of processes", isCrash],
   ["faults", isFault],
@@ -88,6 +91,7 @@ async function run(plan: Plan): Promise<number> {
     const seed = plan.first + done;
     try {
       await runArchive(seed, tally);
+      await runRemote(seed, tally);
     } catch (error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       failed = { seed, error: text, replay: `npm run simulate -- --seed ${seed}` };

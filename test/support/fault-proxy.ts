@@ -3,6 +3,7 @@
  * signatures included; only `Connection: close` is added, so that a connection is one request and one answer.
  */
 import { connect, createServer, type Socket } from "node:net";
+import type { SeededRandom } from "./seeded-random.ts";
 
 /** One failure. What a fault does not name passes as it is. */
 export type Fault =
@@ -43,6 +44,14 @@ export type Fault =
   /** The answer is whole and right but for its body, which has only its first bytes, and a length that says so. */
   | { readonly kind: "short answer"; readonly keepBytes: number };
 
+const OF_ANSWER_BODIES: ReadonlySet<Fault["kind"]> = new Set([
+  "cut answer",
+  "stall answer",
+  "slow answer",
+  "wrong byte",
+  "short answer",
+]);
+
 export interface ProxiedRequest {
   readonly method: string;
   /** Path and query, as sent. */
@@ -75,6 +84,12 @@ export function onceTo(matches: (request: ProxiedRequest) => boolean, fault: Fau
     done = true;
     return fault;
   };
+}
+
+/** A plan that does one of the faults, as a seed has it, to every other request. */
+export function everyOther(random: SeededRandom, faults: readonly Fault[]): FaultPlan {
+  let requestCount = 0;
+  return () => (requestCount++ % 2 === 0 ? random.pick(faults) : undefined);
 }
 
 interface Message {
@@ -148,7 +163,12 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   /** Sends the answer of the store, with the fault in it. */
   const deliver = (client: Socket, method: string, received: Message, fault: Fault | undefined): void => {
     const answer = { head: withHeaders(received.head, { Connection: "close" }), body: received.body };
-    if (fault === undefined || fault.kind === "wrong request byte") return void client.end(encode(answer));
+    // What was to happen to a body that is not there, or too short for it, does not happen.
+    const isPassed =
+      fault?.kind === "wrong request byte" ||
+      fault?.kind === "cut request" ||
+      (answer.body.length === 0 && fault !== undefined && OF_ANSWER_BODIES.has(fault.kind));
+    if (fault === undefined || isPassed) return void client.end(encode(answer));
     const plain = unchunked(answer);
     const { head, body } = plain;
     count(fault);
@@ -174,8 +194,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
         return undefined;
       }
       case "wrong byte": {
-        const at = Math.min(fault.atByte, body.length - 1);
-        if (at >= 0) body[at]! ^= 1;
+        body[Math.min(fault.atByte, body.length - 1)]! ^= 1;
         return void client.end(encode(plain));
       }
       case "short answer": {

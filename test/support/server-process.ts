@@ -22,10 +22,12 @@ export interface ServerProcess extends AsyncDisposable {
 }
 
 /**
- * Starts `voe serve ARGUMENTS` and returns once it has printed its `voe ready` line; disposal ends it with SIGKILL.
+ * Starts `voe serve ARGUMENTS`, or another command that serves, and returns once it has printed its `voe ready` line; disposal ends it with SIGKILL.
  * Throws with its output when it ends before that, or is not ready within `readyTimeoutMs` (default 15 s).
  */
 export async function startServer(options: {
+  /** By default "serve". */
+  command?: "serve" | "cas-server" | "nbd-server";
   arguments: readonly string[];
   /** The directory it runs in: the embedded default puts its data there. */
   directory: string;
@@ -33,8 +35,9 @@ export async function startServer(options: {
   namespace?: string;
   readyTimeoutMs?: number;
 }): Promise<ServerProcess> {
+  const { command = "serve" } = options;
   const prefix = options.namespace === undefined ? [] : ["ip", "netns", "exec", options.namespace];
-  const child = Bun.spawn([...prefix, ...voeCommand(), "serve", ...options.arguments], {
+  const child = Bun.spawn([...prefix, ...voeCommand(), command, ...options.arguments], {
     cwd: options.directory,
     stdin: "ignore",
     stdout: "pipe",
@@ -65,7 +68,7 @@ export async function startServer(options: {
   if (outcome !== "ready") {
     child.kill("SIGKILL");
     await child.exited;
-    throw new Error(`voe serve ${options.arguments.join(" ")} ${outcome}; its output:\n${log}`);
+    throw new Error(`voe ${command} ${options.arguments.join(" ")} ${outcome}; its output:\n${log}`);
   }
   const stop = async (name: NodeJS.Signals) => {
     child.kill(name);

@@ -2,6 +2,8 @@ import type {
   ArchiveStatus,
   ClientStatus,
   InterfaceStatus,
+  NbdConnectionStatus,
+  NbdStatus,
   StatusReport,
   TargetStatus,
   VolumeStatus,
@@ -110,6 +112,8 @@ export const someRemote = (over: Partial<RemoteStatus> = {}): RemoteStatus => ({
 
 export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus => ({
   store: "the directory /srv/blobs",
+  writerEpoch: 1,
+  takenOver: "",
   logicalBytes: 6 * GIB,
   snapshotLogicalBytes: 9 * GIB,
   uniqueBytes: 3 * GIB,
@@ -141,6 +145,32 @@ export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus =>
   indexMemoryBytes: 2_000_000,
   indexDiskBytes: 15_000_000,
   volumes: [someVolume()],
+  ...over,
+});
+
+export const someConnection = (over: Partial<NbdConnectionStatus> = {}): NbdConnectionStatus => ({
+  client: "192.168.1.5:50312",
+  export: "e1.0",
+  tls: true,
+  name: "alice",
+  requests: 1503,
+  readBytes: 8_192_000,
+  writtenBytes: 512_000,
+  inFlight: 3,
+  connectedSeconds: 61,
+  ...over,
+});
+
+export const someNbd = (over: Partial<NbdStatus> = {}): NbdStatus => ({
+  address: "192.168.1.2:10809",
+  socket: "/run/voe/nbd.sock",
+  tls: "required",
+  exports: 2,
+  connections: [someConnection()],
+  connectionsLimit: 100,
+  acceptedConnections: 7,
+  refusedConnections: 0,
+  bufferBytes: 12_288,
   ...over,
 });
 

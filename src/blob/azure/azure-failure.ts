@@ -36,7 +36,7 @@ const FAILURES: Readonly<Record<string, BlobFailure>> = {
   SnapshotsPresent: "denied",
 };
 
-const SAS_NEEDS = `the SAS must be of the container, or of the account with service b and resource types co, with the permissions racwdl`;
+const SAS_NEEDS = `the SAS must be of the container, or of the account with service b and resource types co, with the permissions rcwdl`;
 
 type Advice = (place: AzurePlace) => string;
 

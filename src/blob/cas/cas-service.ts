@@ -1,4 +1,5 @@
 /** The service of objects that a `voe cas-server` is: keys are those of a file store, and become its paths. */
+import { createHasher, DIGEST_BYTES, HASH_ALGORITHMS } from "../../base/hash.ts";
 import { BlobStoreError, isBlobName, REF_MOST_BYTES, type BlobFailure } from "../blob-store.ts";
 import { bodyDigest } from "../http/body-digest.ts";
 import type { HttpAnswer, HttpClient, HttpRequest } from "../http/http-client.ts";
@@ -104,13 +105,24 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
     description,
 
     async put(key, bytes, what, signal) {
-      await send({ method: "PUT", path: pathOf(key), body: bytes, what, signal }, [201], () => {});
+      try {
+        await send({ method: "PUT", path: pathOf(key), body: bytes, what, signal }, [201], () => {});
+      } catch (error) {
+        // The server hashes what arrives: what has the right name here was damaged on the way.
+        if (error instanceof BlobStoreError && error.failure === "corrupt" && isNamed(key, bytes)) {
+          throw damagedOnTheWay(what, endpoint, error);
+        }
+        throw error;
+      }
     },
 
     async create(key, bytes, what, signal) {
       const headers = { [DIGEST_HEADER]: digestHeader(await bodyDigest("sha256", bytes, signal)) };
       const request = { method: "PUT", path: pathOf(key), headers, body: bytes, what, signal } as const;
-      return await send(request, [201, 409], ({ status }) => (status === 201 ? "created" : "exists"));
+      return await send(request, [201, 409, 422], ({ status }) => {
+        if (status === 422) throw damagedOnTheWay(what, endpoint);
+        return status === 201 ? "created" : "exists";
+      });
     },
 
     async get(key, offsetBytes, lengthBytes, target, at, what, signal) {
@@ -119,12 +131,21 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
         const [, sizeText = null] = /\/(\d+)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
         const sizeBytes = lengthIn(sizeText, what);
         if (answer.status === 416) return sizeBytes;
-        return (await answer.into(target, at, lengthBytes)) === lengthBytes ? undefined : sizeBytes;
+        const receivedBytes = await answer.into(target, at, lengthBytes);
+        if (receivedBytes === lengthBytes) return undefined;
+        if (sizeBytes < offsetBytes + lengthBytes) return sizeBytes;
+        throw damagedOnTheWay(what, endpoint);
       });
     },
 
     read: (key, mostBytes, what, signal) =>
-      send({ method: "GET", path: pathOf(key), what, signal }, [200], (answer) => answer.bytes(mostBytes + 1)),
+      send({ method: "GET", path: pathOf(key), what, signal }, [200], async (answer) => {
+        const bytes = await answer.bytes(mostBytes + 1);
+        const digest = answer.headers.get(DIGEST_HEADER);
+        if (bytes.length > mostBytes || digest === null) return bytes;
+        if (digest === digestHeader(await bodyDigest("sha256", bytes, signal))) return bytes;
+        throw damagedOnTheWay(what, endpoint);
+      }),
 
     size,
 
@@ -144,6 +165,21 @@ export function createCasService({ client, endpoint, token }: CasServiceOptions)
     },
   };
 }
+
+/** Whether a hash of a blob's bytes is its name. In one go, 13 ms for 16 MiB: only asked where something is wrong. */
+const isNamed = (key: string, bytes: Uint8Array): boolean =>
+  HASH_ALGORITHMS.some((algorithm) => {
+    const digest = new Uint8Array(DIGEST_BYTES);
+    createHasher(algorithm).hash(bytes, 0, bytes.length, digest, 0);
+    return `${BLOBS_PATH}/${digest.toHex()}` === pathOf(key);
+  });
+
+const damagedOnTheWay = (what: string, endpoint: string, cause?: unknown): BlobStoreError =>
+  new BlobStoreError(
+    "unavailable",
+    `${what} (it was cut or changed on the way to or from ${endpoint}): check what is between this host and the server`,
+    cause,
+  );
 
 /** The path that a file store's key has on the server. */
 function pathOf(key: string): string {

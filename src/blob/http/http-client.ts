@@ -68,7 +68,9 @@ export function createHttpClient({ ca, stallTimeoutMs = STALL_TIMEOUT_MS }: Http
       const all = new Headers(headers);
       // Also said to servers that would compress an answer unasked, which `decompress` leaves as it is.
       all.set("Accept-Encoding", "identity");
-      const pieces = body !== undefined && body.length > PIECE_BYTES ? inPieces(body, watch.progress) : undefined;
+      // Small ones too: `fetch` sends what it has as a whole once more, unasked, where a connection that was used before
+      // breaks, and of two creations of a ref the second would be told that it exists.
+      const pieces = body !== undefined && body.length > 0 ? inPieces(body, watch.progress) : undefined;
       if (pieces !== undefined) all.set("Content-Length", `${body!.length}`);
       try {
         let response: Response;
@@ -76,7 +78,7 @@ export function createHttpClient({ ca, stallTimeoutMs = STALL_TIMEOUT_MS }: Http
           response = await fetch(url, {
             method,
             headers: all,
-            ...(body === undefined ? {} : { body: pieces ?? (body as Uint8Array<ArrayBuffer>) }),
+            ...(body === undefined ? {} : { body: pieces ?? "" }),
             signal: controller.signal,
             // A redirection means a wrong region or endpoint: the signature would not hold there.
             redirect: "manual",

@@ -7,6 +7,7 @@
 /** @typedef {import("../status.ts").TargetStatus} TargetStatus */
 /** @typedef {import("../status.ts").InterfaceStatus} InterfaceStatus */
 /** @typedef {import("../status.ts").ClientStatus} ClientStatus */
+/** @typedef {import("../status.ts").NbdConnectionStatus} NbdConnectionStatus */
 
 const INTERVAL_MS = 1000;
 const TIMEOUT_MS = 5000;
@@ -154,6 +155,32 @@ const clientColumns = [
   { title: "Last seen", cell: (client) => `${formatDuration(client.lastSeenSecondsAgo)} ago`, style: "number" },
 ];
 
+/** @type {Column<NbdConnectionStatus>[]} */
+const connectionColumns = [
+  { title: "Client", cell: (connection) => connection.client, style: "mono" },
+  { title: "Name", cell: (connection) => connection.name || "–" },
+  { title: "Export", cell: (connection) => connection.export || "–" },
+  { title: "TLS", cell: (connection) => (connection.tls ? "yes" : "no") },
+  { title: "Requests", cell: (connection) => formatCount(connection.requests), style: "number" },
+  { title: "Read", cell: (connection) => formatBytes(connection.readBytes), style: "number" },
+  { title: "Written", cell: (connection) => formatBytes(connection.writtenBytes), style: "number" },
+  { title: "In flight", cell: (connection) => formatCount(connection.inFlight), style: "number" },
+  { title: "Connected", cell: (connection) => formatDuration(connection.connectedSeconds), style: "number" },
+];
+
+/** @param {StatusReport} report */
+function showNbd({ nbd }) {
+  element("nbd-section").hidden = nbd === null;
+  if (nbd === null) return;
+  const places = [nbd.address, nbd.socket].filter((place) => place !== "").join(", ");
+  const refused = nbd.refusedConnections === 0 ? "" : `, ${formatCount(nbd.refusedConnections)} refused`;
+  setText(
+    element("nbd-facts"),
+    `${places} · TLS ${nbd.tls} · ${nbd.connections.length} of ${nbd.connectionsLimit}${refused}`,
+  );
+  showTable(element("nbd"), "No connections.", connectionColumns, nbd.connections);
+}
+
 /** @type {Column<InterfaceStatus>[]} */
 const interfaceColumns = [
   { title: "Interface", cell: (link) => link.name },
@@ -193,7 +220,7 @@ function showTotals(report) {
     ["Operations", measured ? `${formatCount(sum("reads", "writes"))}/s` : "–"],
     ["Served", formatBytes(size)],
     ...(report.archives.length === 0 ? [] : [["Stored in archives", formatBytes(stored)]]),
-    ["Clients", formatCount(report.clients.length)],
+    ["Clients", formatCount(report.clients.length + (report.nbd?.connections.length ?? 0))],
   ];
   const list = element("totals");
   if (list.childElementCount !== totals.length) {
@@ -240,6 +267,7 @@ function show(report) {
   showTargets(report);
   showArchives(report);
   showTable(element("clients"), "No clients yet.", clientColumns, report.clients);
+  showNbd(report);
   showTable(element("interfaces"), "No interfaces: AoE is off.", interfaceColumns, report.interfaces);
 }
 

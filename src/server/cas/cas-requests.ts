@@ -22,6 +22,7 @@ import {
   REFS_PATH,
 } from "../../blob/cas/cas-protocol.ts";
 import type { FileStore } from "../../blob/file-store.ts";
+import { bodyDigest } from "../../blob/http/body-digest.ts";
 import { markerBytes } from "../../blob/store-marker.ts";
 import { PACK_MOST_BYTES } from "../../storage/cas/pack-format.ts";
 import { blobBody, BodyRefusal, boundedPieces, namedPieces, smallBody } from "./blob-bodies.ts";
@@ -83,6 +84,12 @@ function refusalOf(error: unknown): Response {
   return refusal(status, error.message, { [FAILURE_HEADER]: error.failure });
 }
 
+/** A small answer, with which it can be told whether all of it arrived. */
+const whole = (bytes: Uint8Array): Response =>
+  new Response(bytes as Uint8Array<ArrayBuffer>, {
+    headers: { ...BYTES_HEADERS, [DIGEST_HEADER]: digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest()) },
+  });
+
 const notAllowed = (allow: string): Response => refusal(405, `only ${allow} is served here`, { allow });
 
 type Route = (request: Request, hold: () => () => void, signal: AbortSignal) => Response | Promise<Response>;
@@ -92,12 +99,16 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const { store, namespaces, counters, allowsDelete } = options;
   const hashers = HASH_ALGORITHMS.map((algorithm) => createHasher(algorithm));
 
-  const piecesOf = (request: Request, mostBytes: number): AsyncGenerator<Uint8Array, void, undefined> =>
-    boundedPieces(request.body, mostBytes, (bytes) => (counters.receivedBytes += bytes));
+  const piecesOf = (
+    { body }: Request,
+    mostBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> =>
+    boundedPieces(body, mostBytes, signal, (bytes) => (counters.receivedBytes += bytes));
 
   const putBlob = async (name: string, request: Request, signal: AbortSignal): Promise<Response> => {
     try {
-      await store.putPieces(name, namedPieces(name, piecesOf(request, PACK_MOST_BYTES), hashers), signal);
+      await store.putPieces(name, namedPieces(name, piecesOf(request, PACK_MOST_BYTES, signal), hashers), signal);
       return done(201);
     } catch (error) {
       if (error instanceof BodyRefusal && error.status === 422) counters.mismatches++;
@@ -173,8 +184,8 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
     }
   };
 
-  const existing = async (request: Request): Promise<Response> => {
-    const body = await smallBody(piecesOf(request, EXISTS_MOST * NAME_LINE_BYTES));
+  const existing = async (request: Request, signal: AbortSignal): Promise<Response> => {
+    const body = await smallBody(piecesOf(request, EXISTS_MOST * NAME_LINE_BYTES, signal));
     const names = new TextDecoder().decode(body).split(/\r?\n/).filter(Boolean);
     const wrong = names.find((name) => !isBlobName(name));
     if (wrong !== undefined) return refusal(400, "the body is not a name of a blob on each line");
@@ -189,10 +200,15 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const refsOf = async (namespace: string | undefined): Promise<BlobStore | undefined> =>
     namespaces.open(namespace, false);
 
-  const putRef = async (namespace: string | undefined, name: string, request: Request): Promise<Response> => {
-    const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES));
+  const putRef = async (
+    namespace: string | undefined,
+    name: string,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Response> => {
+    const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES, signal));
     const said = request.headers.get(DIGEST_HEADER);
-    if (said !== null && said !== digestHeader(new Bun.CryptoHasher("sha256").update(bytes).digest())) {
+    if (said !== null && said !== digestHeader(await bodyDigest("sha256", bytes))) {
       throw new BodyRefusal(422, `the body of ref ${name} does not match its ${DIGEST_HEADER}: send it again`);
     }
     const refs = (await namespaces.open(namespace, true))!;
@@ -202,17 +218,17 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
 
   const ref =
     (namespace: string | undefined, name: string): Route =>
-    async (request) => {
+    async (request, _, signal) => {
       switch (request.method) {
         case "GET":
         case "HEAD": {
           const refs = await refsOf(namespace);
           if (refs === undefined) return refusal(404, `there is no ref ${name}`, { [FAILURE_HEADER]: "missing" });
           const bytes = await refs.readRef(name);
-          return new Response(bytes as Uint8Array<ArrayBuffer>, { headers: BYTES_HEADERS });
+          return whole(bytes);
         }
         case "PUT":
-          return putRef(namespace, name, request);
+          return putRef(namespace, name, request, signal);
         case "DELETE":
           await (await refsOf(namespace))?.deleteRef(name);
           return done(204);
@@ -236,7 +252,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
         "list",
         (request, _, signal) => {
           if (request.method === "GET") return listBlobs(query, signal);
-          return request.method === "POST" ? existing(request) : notAllowed("GET, POST");
+          return request.method === "POST" ? existing(request, signal) : notAllowed("GET, POST");
         },
       ];
     }
@@ -249,11 +265,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
     }
     if (kind === REFS_PATH && isRefName(name)) return ["ref", ref(namespace, name)];
     if (kind === MARKER_PATH && name === "") {
-      return [
-        "other",
-        (request) =>
-          request.method === "GET" ? done(200, new TextDecoder().decode(markerBytes())) : notAllowed("GET"),
-      ];
+      return ["other", ({ method }) => (method === "GET" ? whole(markerBytes()) : notAllowed("GET"))];
     }
     const what = kind === BLOBS_PATH ? "blob: 64 lower-case hexadecimal digits" : "ref";
     const isName = kind === BLOBS_PATH || kind === REFS_PATH;

@@ -1,7 +1,7 @@
 /** Images in and out of the targets that are served. */
 import { log } from "../../base/log.ts";
 import { formatSize } from "../../base/size.ts";
-import type { ClientStatus } from "../../control/status.ts";
+import type { ClientStatus, NbdConnectionStatus } from "../../control/status.ts";
 import { frameReader } from "../../protocol/image/frame.ts";
 import {
   ImageRefusal,
@@ -33,6 +33,7 @@ export interface ImageServiceOptions {
   /** A target by its name, `e1.0`. */
   readonly find: (name: string) => ImageTarget | undefined;
   readonly clients: () => readonly ClientStatus[];
+  readonly connections: () => readonly NbdConnectionStatus[];
 }
 
 export interface ImageService extends ImageOperations {
@@ -43,7 +44,7 @@ export interface ImageService extends ImageOperations {
 /** What a transfer does to a disk: an import has it for itself, exports of its present share it. */
 type Use = "import" | "export";
 
-export function imageService({ find, clients }: ImageServiceOptions): ImageService {
+export function imageService({ find, clients, connections }: ImageServiceOptions): ImageService {
   const stopping = new AbortController();
   const uses = new Map<string, Use[]>();
   const running = new Set<Promise<unknown>>();
@@ -84,7 +85,7 @@ export function imageService({ find, clients }: ImageServiceOptions): ImageServi
   const runImport = async (request: ImportRequest, body: ReadableStream<Uint8Array>): Promise<ImportResult> => {
     const { target: name } = request;
     const target = targetOf(name);
-    checkImport(request, target, clients());
+    checkImport(request, target, clients(), connections());
     using _ = use(name, "import");
     const reader = body.getReader();
     const stop = (): void => void reader.cancel().catch(() => {});
@@ -147,7 +148,7 @@ export function imageService({ find, clients }: ImageServiceOptions): ImageServi
         const body = send(name, storage, gone, () => Promise.resolve(lasting[Symbol.dispose]()));
         return { info: infoOf(storage, null, storage.info.readOnly), body };
       }
-      const id = snapshot === undefined ? undefined : findSnapshot(name, archive, snapshot);
+      const id = snapshot === undefined ? archive.snapshotId : findSnapshot(name, archive, snapshot);
       const root = await archive.archive.openRoot(archive.volume, id);
       return { info: infoOf(root, id ?? null, true), body: send(name, root, gone, () => root.close()) };
     },
@@ -168,6 +169,7 @@ function checkImport(
   request: ImportRequest,
   { storage, failure }: ImageTarget,
   clients: readonly ClientStatus[],
+  connections: readonly NbdConnectionStatus[],
 ): void {
   const { target: name, sizeBytes = 0, force } = request;
   const diskBytes = storage.info.sectorCount * SECTOR_BYTES;
@@ -187,6 +189,13 @@ function checkImport(
       409,
       `${recent.mac} on ${recent.interface} used ${name} ${Math.round(recent.lastSeenSecondsAgo)} s ago: unmount it ` +
         "there first. A minute after the last request, or with --force, it is imported",
+    );
+  }
+  const open = connections.find((connection) => connection.export === name);
+  if (open !== undefined && !force) {
+    throw new ImageRefusal(
+      409,
+      `${open.client} has ${name} open over NBD: disconnect it first, or import with --force`,
     );
   }
 }

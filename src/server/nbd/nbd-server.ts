@@ -53,6 +53,7 @@ export async function openNbdServer(
   config: NbdConfig,
   initialTargets: readonly ServedTarget[],
   report: (key: string, message: string) => void,
+  handshakeMs = HANDSHAKE_MS,
 ): Promise<NbdServer> {
   const tls = config.tls === undefined ? undefined : loadTls(config.tls);
   const isAllowed = addressFilter(config.allow);
@@ -117,8 +118,8 @@ export async function openNbdServer(
       onTransmission: handshakeOver,
     });
     const deadline = setTimeout(
-      () => connection.drop(`its handshake took longer than ${HANDSHAKE_MS / 1000} s`),
-      HANDSHAKE_MS,
+      () => connection.drop(`its handshake took longer than ${handshakeMs / 1000} s`),
+      handshakeMs,
     );
     deadline.unref();
     const nowMs = performance.now();
@@ -257,6 +258,7 @@ export async function openNbdServer(
         for (const connection of guests.keys()) connection.drop("it did not end in time");
         await Promise.race([empty, Bun.sleep(FAREWELL_MS)]);
       }
+      loop.close();
       pool.close();
     },
   };

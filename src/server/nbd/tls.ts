@@ -1,5 +1,7 @@
 /** TLS with certificates on both sides, begun on a connection that is open (proto.md, "TLS support"). */
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import type { Socket, SocketHandler } from "bun";
 import type { TlsConfig } from "../../config/config.ts";
 
@@ -14,13 +16,19 @@ export interface TlsSettings {
 
 /** Reads the PEM files. Throws with the one that cannot be read. */
 export function loadTls({ cert, key, clientCa }: TlsConfig): TlsSettings {
-  return {
-    cert: readPem(cert, "cert"),
-    key: readPem(key, "key"),
-    ca: readPem(clientCa, "client_ca"),
-    requestCert: true,
-    rejectUnauthorized: true,
-  };
+  const files = { cert: readPem(cert, "cert"), key: readPem(key, "key"), ca: readPem(clientCa, "client_ca") };
+  try {
+    // Otherwise the first client would find out, and be all who is told.
+    createSecureContext(files);
+    // An authority of no certificates passes there: it would let nobody in.
+    void new X509Certificate(files.ca);
+  } catch (error) {
+    throw new Error(
+      `[nbd] tls: ${(error as Error).message}. cert and client_ca have to be certificates, and key that of cert, in PEM`,
+      { cause: error },
+    );
+  }
+  return { ...files, requestCert: true, rejectUnauthorized: true };
 }
 
 function readPem(path: string, key: string): string {

@@ -34,7 +34,7 @@ import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
 import { clientsFirst } from "./pace.ts";
 import { openVerifier, type Verifier } from "./verify/verifier.ts";
-import { growVolume, publishFirst, restoreVolume, withoutWrites } from "./volume-changes.ts";
+import { growVolume, publishFirst, republish, restoreVolume, withoutWrites } from "./volume-changes.ts";
 import { volumeDisk, type VolumeDisk } from "./volume-disk.ts";
 import { openVolume } from "./volume.ts";
 import { openWriterClaim, watchClaim } from "./writer-claim.ts";
@@ -82,6 +82,11 @@ export interface ArchiveOptions {
   readonly storeId?: string;
   /** Name of this host, for whoever wants to write the store as well. */
   readonly host?: string;
+  /**
+   * Whether what an earlier process asked of the store may still arrive there, as it may over a network. Each volume is
+   * then published once at the start, so that it comes too late.
+   */
+  readonly lateRequests?: boolean;
   /** How often it is looked whether another host has taken the store over, CLAIM_CHECK_MS unless given. */
   readonly claimCheckMs?: number;
   readonly nowMs: () => number;
@@ -190,6 +195,8 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     });
   }
 
+  if (options.lateRequests === true) await Promise.all(Array.from(kept.values(), (entry) => republish(entry, records)));
+
   const make = async (
     name: string,
     blockBytes: number,
@@ -231,6 +238,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
   claim.onLost((error) => {
     journal.stop(error);
+    stopWatching();
     report("writer", error.message);
   });
   const stopChecking = watchClaim(claim, options.claimCheckMs, report);
@@ -301,7 +309,13 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       const restored = toSnapshot(wanted);
       return withoutWrites(entry, async () => {
         const before = await job.snapshot(entry, `before restoring ${restored.id}`);
-        await job.alone(() => restoreVolume(entry, wanted, parts));
+        await job
+          .alone(() => restoreVolume(entry, wanted, parts))
+          .catch(async (error: Error) => {
+            // Its record may be there all the same: after a crash the volume would be what clients do not see now.
+            await job.alone(() => republish(entry, records)).catch(() => {});
+            throw error;
+          });
         return { restored, before: toSnapshot(before) };
       });
     },
@@ -349,6 +363,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     verify: (asked) => verifications.verify(asked),
     statistics: () => ({
       store: blobs.description,
+      writer: { epoch: claim.epoch, failure: claim.failure?.message },
       journalBytes: journal.sizeBytes,
       journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,

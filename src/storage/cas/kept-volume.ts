@@ -90,7 +90,7 @@ export interface RecordStore {
 export function recordStore(
   blobs: BlobStore,
   hasher: Hasher,
-  claim: Pick<WriterClaim, "check">,
+  claim: Pick<WriterClaim, "check" | "failure">,
   nowMs: () => number,
   report: BlockSource["report"],
 ): RecordStore {
@@ -104,6 +104,7 @@ export function recordStore(
 
   return {
     async publish(kept, { parent, createdMs = nowMs(), ...next }) {
+      if (claim.failure !== undefined) throw claim.failure;
       for (;;) {
         const { stored, isOurs } = await createRecord(blobs, {
           ...next,

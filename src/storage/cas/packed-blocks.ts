@@ -21,7 +21,7 @@ import { KIND_DATA, KIND_NODE, PACK_TARGET_BYTES } from "./pack-format.ts";
 import { inThreadRunner, type PackRunner } from "./pack-runner.ts";
 import { createPackWriter } from "./pack-writer.ts";
 import { forEachBounded, Slice } from "./tree/bounded-work.ts";
-import { NODE_BYTES } from "./tree/shape.ts";
+import { HASH_WORDS, NODE_BYTES } from "./tree/shape.ts";
 import { NOT_IN_MEMORY, type NodeStore } from "./tree/node-store.ts";
 
 /** Memory for directories unless configured: those of 5 GiB of data in blocks of 4 KiB. */
@@ -53,6 +53,11 @@ export interface PackedBlocks {
   /** The store's blocks of one size, a power of two from 512 to 65536. */
   blocksOf(blockBytes: number): Blocks;
   readonly nodes: NodeStore;
+  /**
+   * Numbers, ascending, of the blocks among `count` hashes that no pack has; one of zeros is not among them. The hashes
+   * must stay as they are until it resolves. Rejects where the store or the index cannot be asked.
+   */
+  missing(hashes: Uint8Array, count: number, blockBytes: number): Promise<number[]>;
   /** Blocks that were put and new, and those that the store had; bytes of the new ones, and of packs stored. */
   readonly counters: { newBlocks: number; knownBlocks: number; newBytes: number; packBytes: number };
   close(): Promise<void>;
@@ -126,7 +131,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
 
   /** Notes a block of a batch as being under way, unless it is already. */
   const admit = (batch: BlockBatch, block: number, lengthBytes: number): boolean => {
-    if (!underWay.addInBatch(batch.hashes, block * DIGEST_BYTES, batch, block)) {
+    if (!underWay.addInBatch(batch.hashWords, block * HASH_WORDS, batch, block)) {
       counters.knownBlocks++;
       return false;
     }
@@ -135,10 +140,9 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     return true;
   };
 
-  /** Numbers of the blocks of a batch that the store does not have, ascending. */
-  const findNew = async (batch: BlockBatch, count: number, blockBytes: number): Promise<number[]> => {
+  /** Numbers of the blocks that the store does not have, ascending; one of zeros counts as one that it has. */
+  const findNew = async (hashes: Uint8Array, count: number, blockBytes: number): Promise<number[]> => {
     const slice = new Slice();
-    const { hashes } = batch;
     const isNew = new Uint8Array(count);
     const unsure: number[] = [];
     for (let block = 0; block < count; block++) {
@@ -168,7 +172,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
     let news: number[];
     try {
       await runner.run({ kind: "hash", batchAddress: batch.address, blockBytes, from: 0, to: count });
-      news = await findNew(batch, count, blockBytes);
+      news = await findNew(batch.hashes, count, blockBytes);
     } catch (error) {
       writer.giveBack(batch);
       throw error;
@@ -234,6 +238,9 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
         return NODE_BYTES;
       },
       async get(hash) {
+        if (reader.tryReadMany(hash, 1, NODE_BYTES, nodeMemory, 0) === OK) {
+          return nodeMemory.bytes.slice(0, NODE_BYTES);
+        }
         const memory = allocateMemory(NODE_BYTES);
         try {
           const status = await reader.readMany(hash, 1, NODE_BYTES, memory, 0);
@@ -262,6 +269,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
         return waits === undefined ? hash : waits.then(() => hash);
       },
     },
+    missing: findNew,
     counters,
     async close() {
       await writer.close();

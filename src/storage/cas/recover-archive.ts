@@ -102,6 +102,7 @@ export async function beginRecovery(options: RecoverArchiveOptions): Promise<Arc
   }
   const found = await rootsIn(blobs);
   refuseWrong(options, found);
+  if (found.volumes.size === 0) await refuseRootless(blobs, newest);
   for (const { name, reason } of [...found.volumes.values()].flatMap(({ refused }) => refused)) {
     options.report(
       `ref:${name}`,
@@ -169,17 +170,25 @@ const overtaken = (blobs: BlobStore, by: Writer | "damaged"): string =>
 /** Throws where the roots are not those of a whole store, or of another one. */
 function refuseWrong({ blobs, wanted }: RecoverArchiveOptions, found: RootsFound): void {
   const volumes = Array.from(found.volumes.values(), newestOf);
-  if (volumes.length === 0) {
-    throw new Error(
-      `${blobs.description} has no volume: there is nothing to recover. Is it the right store, or an incomplete copy? For ` +
-        `a new one run voe serve`,
-    );
-  }
   const names = volumes.map(({ record }) => record.volumeName);
-  if (wanted.length === 0 || wanted.some((name) => names.includes(name))) return;
+  if (names.length === 0 || wanted.length === 0 || wanted.some((name) => names.includes(name))) return;
   throw new Error(
     `${blobs.description} has the volumes ${names.join(", ")} and none of those that the configuration wants in it, ` +
       `${wanted.join(", ")}: is it the right store? Set volume = "..." in [target.cas] to one that it has`,
+  );
+}
+
+/** Throws unless the host that claimed the store was lost before it had made its first volume. */
+async function refuseRootless(blobs: BlobStore, claimed: Writer | undefined): Promise<void> {
+  let isEmpty = true;
+  for await (const _ of blobs.list()) {
+    isEmpty = false;
+    break;
+  }
+  if (isEmpty && claimed !== undefined) return;
+  throw new Error(
+    `${blobs.description} has no volume${isEmpty ? "" : ", though it has packs"}: there is nothing to recover. Is it the ` +
+      `right store, or an incomplete copy? For a new one run voe serve`,
   );
 }
 
@@ -191,6 +200,7 @@ async function lookAtStore(
   found: RootsFound,
 ): Promise<Pick<RecoveredArchive, "packCount" | "storedBytes">> {
   const { blobs, progress, report } = options;
+  if (found.volumes.size === 0) return { packCount: 0, storedBytes: 0 };
   const hasher = createHasher(hashOf(found));
   const { index, storedBytes } = await openStoreIndex({
     ...options,

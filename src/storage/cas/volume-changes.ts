@@ -45,25 +45,48 @@ export async function publishFirst(
   });
 }
 
-/** Makes a volume larger. Does nothing where it is that large. */
-export async function growVolume(kept: KeptVolume, sizeBytes: number, options: ChangeOptions): Promise<void> {
-  const { volume } = kept;
-  const sectorCount = sizeBytes / SECTOR_BYTES;
-  if (sectorCount <= volume.sectorCount) return;
+/**
+ * Publishes a volume as its newest record has it, under the next number: a record that was asked for before and arrives
+ * later finds its number taken. Those that have arrived are behind the volume then, and their snapshots among its own.
+ */
+export async function republish(kept: KeptVolume, records: RecordStore): Promise<void> {
   const { record } = kept.newest!;
-  await volume.tree.grow(blockCountFor(sectorCount, volume.blockBytes));
-  await options.records.publish(kept, {
+  const { root, sectorCount, journalSequence, logicalBytes, createdMs } = record;
+  await records.publish(kept, {
     kind: "checkpoint",
     description: "",
-    root: await commit(volume.tree, kept, options.blocks),
+    root,
     sectorCount,
-    // What is newer is in the journal, and will be put on top once more.
-    journalSequence: record.journalSequence,
-    logicalBytes: record.logicalBytes,
+    journalSequence,
+    logicalBytes,
+    createdMs,
     uniqueBytes: uniqueSoFar(record),
   });
-  volume.grow(sectorCount);
-  kept.disk?.resized();
+}
+
+/** Makes a volume larger. Does nothing where it is that large. May be tried again. */
+export async function growVolume(kept: KeptVolume, sizeBytes: number, options: ChangeOptions): Promise<void> {
+  const { volume } = kept;
+  const { record } = kept.newest!;
+  const sectorCount = sizeBytes / SECTOR_BYTES;
+  if (sectorCount > volume.sectorCount) {
+    await volume.tree.grow(blockCountFor(sectorCount, volume.blockBytes));
+    // At once: whatever is published from now on has this tree, and so has to have this size, also where this fails.
+    volume.grow(sectorCount);
+  }
+  if (volume.sectorCount > record.sectorCount) {
+    await options.records.publish(kept, {
+      kind: "checkpoint",
+      description: "",
+      root: await commit(volume.tree, kept, options.blocks),
+      sectorCount: volume.sectorCount,
+      // What is newer is in the journal, and will be put on top once more.
+      journalSequence: record.journalSequence,
+      logicalBytes: record.logicalBytes,
+      uniqueBytes: uniqueSoFar(record),
+    });
+  }
+  if (kept.disk !== undefined && kept.disk.info.sectorCount < volume.sectorCount) kept.disk.resized();
 }
 
 /** Gives a volume the content of a snapshot. Nothing of it may be dirty, and no write may come meanwhile. */

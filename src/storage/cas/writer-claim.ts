@@ -180,10 +180,12 @@ async function refuseAnother(
       ? "Its journal has no write that is not in the store"
       : `Its journal has ${bytes === undefined ? "an unknown number of bytes" : `up to ${formatBytes(bytes)}`} of answered ` +
         `writes that never reached the store: they stay where they are`;
+  const hasJournal = (await disk.list(stateDirectory)).includes("journal");
   throw new Error(
     saved === undefined
-      ? `${store} is written by ${describeWriter(newest)}, and ${stateDirectory} has no claim to it. ${kept}. If that host ` +
-          `is lost or is to give the store up, move this directory away and run voe recover, which takes the store over`
+      ? `${store} is written by ${describeWriter(newest)}, and ${stateDirectory} has no claim to it. ` +
+          `${hasJournal ? `${kept}. ` : ""}If that host is lost or is to give the store up, ` +
+          `${hasJournal ? "move this directory away and " : ""}run voe recover, which takes the store over`
       : `${store} was taken over by ${describeWriter(newest)}; this host had epoch ${saved.epoch} and must not write it any ` +
           `more. ${kept}. Leave the store to that host, and remove its targets from the configuration here; or, to take ` +
           `it back and give those writes up, stop voe there, move ${stateDirectory} away, and run voe recover`,

@@ -1,5 +1,5 @@
 import { existsSync, fstatSync, readFileSync } from "node:fs";
-import { punchHole, writeAt, zeroAllocated, zeroDevice } from "../../../ffi/file.ts";
+import { allocateRange, punchHole, writeAt, zeroAllocated, zeroDevice } from "../../../ffi/file.ts";
 import { EOPNOTSUPP } from "../../../ffi/libc.ts";
 import { allocateMemory } from "../../../ffi/memory.ts";
 import type { Medium } from "./medium.ts";
@@ -33,8 +33,14 @@ export function zeroRange(
 
 function zeroSlice({ kind, fd }: Medium, offsetBytes: number, lengthBytes: number, allocate: boolean): number {
   if (kind === "device") return zeroDevice(fd, offsetBytes, lengthBytes);
-  const errno = (allocate ? zeroAllocated : punchHole)(fd, offsetBytes, lengthBytes);
-  return errno === EOPNOTSUPP ? writeZeroes(fd, offsetBytes, lengthBytes) : errno;
+  const zeroed = allocate ? zeroAllocated(fd, offsetBytes, lengthBytes) : EOPNOTSUPP;
+  if (zeroed !== EOPNOTSUPP) return zeroed;
+  const freed = punchHole(fd, offsetBytes, lengthBytes);
+  if (freed === EOPNOTSUPP) return writeZeroes(fd, offsetBytes, lengthBytes);
+  if (freed !== 0 || !allocate) return freed;
+  // Such as tmpfs, which zeroes nothing in its place.
+  const allocated = allocateRange(fd, offsetBytes, lengthBytes);
+  return allocated === EOPNOTSUPP ? 0 : allocated;
 }
 
 /** Whether holes take no writing: on devices, whether they zero by themselves. */
@@ -52,7 +58,7 @@ export function zeroesFast(medium: Medium): boolean {
   return queue !== undefined && Number(readFileSync(`${queue}/write_zeroes_max_bytes`, "utf8")) > 0;
 }
 
-/** For filesystems without holes, or that cannot zero what keeps its space. */
+/** For filesystems without holes. */
 function writeZeroes(fd: number, offsetBytes: number, lengthBytes: number): number {
   zeroes ??= allocateMemory(ZEROES_BYTES);
   for (let doneBytes = 0; doneBytes < lengthBytes;) {

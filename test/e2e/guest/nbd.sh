@@ -5,6 +5,7 @@ ip addr add "$GUEST_ADDRESS/24" dev eth0
 mkdir -p /mnt/a
 modprobe nbd
 connect() { nbd-client "$SERVER_ADDRESS" 10809 -N "$1" -C 2 "$2" && eventually 5 test -s "/sys/block/${2#/dev/}/pid"; }
+disconnect() { nbd-client -d "$1" && eventually 5 test ! -e "/sys/block/${1#/dev/}/pid"; }
 queue() { cat "/sys/block/nbd0/queue/$1"; }
 
 check "the kernel connects, twice" connect e1.0 /dev/nbd0
@@ -21,7 +22,7 @@ rm /mnt/a/large; sync
 check "the filesystem is trimmed" fstrim /mnt/a
 check "trimming has given the space back" hostdo data "$((16 << 20))" less
 umount /mnt/a
-check "the kernel disconnects" eval "nbd-client -d /dev/nbd0 && eventually 5 test ! -e /sys/block/nbd0/pid"
+check "the kernel disconnects" disconnect /dev/nbd0
 check "the kernel connects again" connect e1.0 /dev/nbd0
 check "e2fsck finds the filesystem clean" e2fsck -fn /dev/nbd0
 check "the filesystem mounts again" mount -t ext4 /dev/nbd0 /mnt/a

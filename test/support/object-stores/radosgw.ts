@@ -1,12 +1,15 @@
 /** Ceph with its S3 API, the radosgw: a monitor, one OSD and the gateway, all in one directory. */
 import { join } from "node:path";
+import { makeAuthority, makeCertificate, missingForCertificates } from "../certificates.ts";
 import { until } from "../server-bed.ts";
 import { createBucket } from "./s3-requests.ts";
 import { freePort, runCommand, serverDirectory, spawnServer, type S3TestServer } from "./server-directory.ts";
 
 export interface Radosgw extends S3TestServer {
-  /** Another user, who owns nothing. */
-  addUser(name: string): Promise<S3TestServer["credentials"]>;
+  /** The same with TLS, and the PEM file of the authority that signed its certificate. */
+  readonly tls: { readonly endpoint: string; readonly ca: string };
+  /** Another user, who owns nothing, and may have so many objects at most. */
+  addUser(name: string, mostObjects?: number): Promise<S3TestServer["credentials"]>;
   /** Kills the process that keeps the objects: requests hang then. */
   killOsd(): Promise<void>;
   /** Starts it again, and returns when it serves. With memstore everything was lost. */
@@ -24,7 +27,7 @@ export function missingForRadosgw(): string | undefined {
   for (const command of ["radosgw", "ceph-mon", "ceph-osd"]) {
     if (Bun.which(command) === null) return `${command} is not installed (package of that name)`;
   }
-  return undefined;
+  return missingForCertificates();
 }
 
 let shared: Promise<Radosgw> | undefined;
@@ -75,17 +78,24 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
     await until("the OSD is up", isUp, 30_000);
   };
   await startOsd();
-  const gateway = start(
-    "radosgw",
-    "-n",
-    "client.rgw",
-    `--rgw-frontends=beast endpoint=127.0.0.1:${port} tcp_nodelay=1`,
-  );
+  const tlsPort = await freePort();
+  makeAuthority(directory, "authority");
+  makeCertificate(directory, "gateway", "localhost", "authority");
+  // Without tcp_nodelay every answer with a body takes 40 ms.
+  const frontend =
+    `beast endpoint=127.0.0.1:${port} ssl_endpoint=127.0.0.1:${tlsPort} tcp_nodelay=1 ` +
+    `ssl_certificate=${file("gateway-cert.pem")} ssl_private_key=${file("gateway-key.pem")}`;
+  const gateway = start("radosgw", "-n", "client.rgw", `--rgw-frontends=${frontend}`);
   const endpoint = `http://127.0.0.1:${port}`;
-  const addUser = async (name: string): Promise<S3TestServer["credentials"]> => {
+  const addUser: Radosgw["addUser"] = async (name, mostObjects) => {
     const credentials = { accessKeyId: `ID${name}`, secretAccessKey: `secret-of-${name}` };
     const keys = [`--access-key=${credentials.accessKeyId}`, `--secret-key=${credentials.secretAccessKey}`];
     await run("radosgw-admin", "user", "create", `--uid=${name}`, `--display-name=${name}`, ...keys);
+    if (mostObjects !== undefined) {
+      const quota = ["--quota-scope=user", `--uid=${name}`];
+      await run("radosgw-admin", "quota", "set", ...quota, `--max-objects=${mostObjects}`);
+      await run("radosgw-admin", "quota", "enable", ...quota);
+    }
     return credentials;
   };
   const isServing = (): Promise<boolean> =>
@@ -96,6 +106,7 @@ export async function startRadosgw(store: "memstore" | "bluestore"): Promise<Rad
   await until("the gateway serves", isServing, 60_000);
   const server: Radosgw = {
     endpoint,
+    tls: { endpoint: `https://127.0.0.1:${tlsPort}`, ca: file("authority-cert.pem") },
     region: "us-east-1",
     credentials: await addUser("owner"),
     addUser,
@@ -168,4 +179,7 @@ rgw thread pool size = 32
 rgw data = ${directory}/rgw
 rgw run sync thread = false
 rgw override bucket index max shards = 1
+# What was replaced or deleted frees its memory soon, and not in two hours: a full OSD lets requests hang.
+rgw gc obj min wait = 5
+rgw gc processor period = 5
 `;

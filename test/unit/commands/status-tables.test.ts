@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { renderStatus } from "../../../src/commands/status-tables.ts";
-import { someInterface, someReport, someTarget } from "../../support/status-report.ts";
+import { someConnection, someInterface, someNbd, someReport, someTarget } from "../../support/status-report.ts";
 
 test("totals are in aligned columns with sizes for people", () => {
   expect(renderStatus(someReport())).toEqual([
@@ -14,6 +14,8 @@ test("totals are in aligned columns with sizes for people", () => {
     "",
     "CLIENT             INTERFACE  TARGET  REQUESTS      READ  WRITTEN  LAST SEEN",
     "02:00:00:00:00:99  eth0       e1.0       1,503  7.81 MiB  500 KiB    4 s ago",
+    "",
+    "NBD is off.",
   ]);
 });
 
@@ -58,4 +60,19 @@ test("a config string from the wire cannot drive the terminal or fill it", () =>
   const text = hostile.join("\n");
   expect(text).not.toContain("\u001b");
   expect(Math.max(...hostile.map((line) => line.length))).toBeLessThan(160);
+});
+
+test("NBD's connections are listed with what their clients do, and the head says where it listens", () => {
+  const nbd = someNbd({ connections: [someConnection(), someConnection({ client: "unix", name: "", tls: false })] });
+  expect(renderStatus(someReport({ nbd })).slice(-5)).toEqual([
+    "",
+    "NBD on 192.168.1.2:10809 and /run/voe/nbd.sock, TLS required, 2 of 100 connections",
+    "CLIENT             NAME   EXPORT  TLS  REQUESTS      READ  WRITTEN  IN FLIGHT  CONNECTED",
+    "192.168.1.5:50312  alice  e1.0    yes     1,503  7.81 MiB  500 KiB          3  1 min 1 s",
+    "unix               -      e1.0    no      1,503  7.81 MiB  500 KiB          3  1 min 1 s",
+  ]);
+  const none = someNbd({ address: "", connections: [], refusedConnections: 2 });
+  expect(renderStatus(someReport({ nbd: none })).at(-1)).toBe(
+    "NBD on /run/voe/nbd.sock, TLS required, 0 of 100 connections, 2 refused so far",
+  );
 });

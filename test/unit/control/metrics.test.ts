@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderMetrics } from "../../../src/control/metrics.ts";
-import { someArchive, someRemote, someClient, someReport, someTarget } from "../../support/status-report.ts";
+import { someArchive, someClient, someNbd, someRemote, someReport, someTarget } from "../../support/status-report.ts";
 
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+]+)$/;
 
@@ -119,6 +119,18 @@ test("the operator's page lists every metric, and neither it nor its alerts name
   const monitoring = page.slice(page.indexOf("\n## Monitoring"), page.indexOf("\n## Snapshots"));
   const named = new Set([...monitoring.matchAll(/\bvoe_[a-z_]+/g)].map(([name]) => name));
   expect([...named].toSorted()).toEqual(
-    [...parse(renderMetrics(someReport({ archives: [someArchive({ remote: someRemote() })] }))).keys()].toSorted(),
+    [
+      ...parse(renderMetrics(someReport({ nbd: someNbd(), archives: [someArchive({ remote: someRemote() })] }))).keys(),
+    ].toSorted(),
   );
+});
+
+test("NBD's figures are there where NBD is on, and name no client", () => {
+  const samples = parse(renderMetrics(someReport({ nbd: someNbd() })));
+  const value = (name: string) => samples.get(name)?.[0]?.value;
+  expect(value("voe_nbd_connections")).toBe(1);
+  expect(value("voe_nbd_accepted_connections_total")).toBe(7);
+  expect(value("voe_nbd_in_flight_requests")).toBe(3);
+  expect(renderMetrics(someReport())).not.toContain("voe_nbd");
+  expect(renderMetrics(someReport({ nbd: someNbd() }))).not.toMatch(/alice|192\.168/);
 });

@@ -18,7 +18,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 const report = (_: string, message: string): void => void reports.push(message);
 const none = { accountKey: undefined, sas: undefined, credentialsFile: undefined } as const;
 const KEY = Buffer.from("the key of an account").toString("base64");
-const SAS = "sv=2021-12-02&sp=racwdl&sig=a%2Fb%3D";
+const SAS = "sv=2021-12-02&sp=rcwdl&sig=a%2Fb%3D";
 const problemWith = (...given: Parameters<typeof azureCredential>): Promise<string> =>
   reasonOf((async () => azureCredential(...given)())());
 
@@ -60,7 +60,7 @@ test("a credential that is none is an error that does not show it", async () => 
   ] as const) {
     const shown = await problemWith(given, environment, report);
     expect(shown).toContain(problem);
-    for (const secret of ["hunter", KEY.slice(1), SAS, "racwdl"]) expect(shown).not.toContain(secret);
+    for (const secret of ["hunter", KEY.slice(1), SAS, "rcwdl"]) expect(shown).not.toContain(secret);
   }
 });
 

@@ -83,8 +83,50 @@ async function* differingLeaves(
   reader: NodeReader,
   a: TreeRoot,
   b: TreeRoot,
-  { fromBlock = 0, toBlock = Infinity }: RangeOptions,
+  options: RangeOptions,
 ): AsyncGenerator<LeafPair, void, undefined> {
+  const { fromBlock = 0, toBlock = Infinity } = options;
+  for await (const { level, pair } of differingPairs(reader, a, reader, b, options)) {
+    if (level > 1) continue;
+    const { firstBlock } = pair;
+    const fromSlot = Math.max(0, fromBlock - firstBlock);
+    yield { firstBlock, fromSlot, toSlot: Math.min(FANOUT, toBlock - firstBlock), a: pair.a.words, b: pair.b.words };
+  }
+}
+
+/** A node that one tree has and another has not, at the same place. */
+export interface ChangedNodeWords {
+  readonly level: number;
+  readonly firstBlock: number;
+  readonly words: Int32Array;
+  /** What the other tree has there; all holes where it has nothing. */
+  readonly before: Int32Array;
+}
+
+/**
+ * The nodes of `tree` that `base` does not have at the same place, each before those under it. Each tree has its own
+ * reader, as they may be in different stores. Throws NodeError.
+ */
+export async function* changedNodes(
+  baseReader: NodeReader,
+  base: TreeRoot,
+  reader: NodeReader,
+  tree: TreeRoot,
+): AsyncGenerator<ChangedNodeWords, void, undefined> {
+  for await (const { level, pair } of differingPairs(baseReader, base, reader, tree, {})) {
+    if (pair.b.words === NO_WORDS) continue;
+    yield { level, firstBlock: pair.firstBlock, words: pair.b.words, before: pair.a.words };
+  }
+}
+
+/** Pairs of nodes at the same place that are not the same, each before those under it. */
+async function* differingPairs(
+  readerOfA: NodeReader,
+  a: TreeRoot,
+  readerOfB: NodeReader,
+  b: TreeRoot,
+  { fromBlock = 0, toBlock = Infinity }: RangeOptions,
+): AsyncGenerator<{ readonly level: number; readonly pair: Pair }, void, undefined> {
   const slice = new Slice();
   const depth = Math.max(depthOf(a.blockCount), depthOf(b.blockCount));
 
@@ -105,8 +147,8 @@ async function* differingLeaves(
         return {
           level,
           firstBlock,
-          a: awaitedLater(open(reader, one, level, firstBlock)),
-          b: awaitedLater(open(reader, other, level, firstBlock)),
+          a: awaitedLater(open(readerOfA, one, level, firstBlock)),
+          b: awaitedLater(open(readerOfB, other, level, firstBlock)),
         };
       }
       return undefined;
@@ -123,12 +165,8 @@ async function* differingLeaves(
     const { firstBlock } = opening;
     const pair = { firstBlock, a: await opening.a, b: await opening.b };
     if (slice.isOver) await slice.giveWay();
-    if (opening.level > 1) {
-      rows.push(row(pair, FANOUT, opening.level - 1));
-      continue;
-    }
-    const fromSlot = Math.max(0, fromBlock - firstBlock);
-    yield { firstBlock, fromSlot, toSlot: Math.min(FANOUT, toBlock - firstBlock), a: pair.a.words, b: pair.b.words };
+    yield { level: opening.level, pair };
+    if (opening.level > 1) rows.push(row(pair, FANOUT, opening.level - 1));
   }
 }
 
@@ -138,23 +176,40 @@ export interface AllocatedRange extends BlockRange {
 }
 
 /**
- * Which blocks of a tree are data and which are holes: ranges that take turns and together are all that was asked for.
- * No block is read, and no node under a hole. Throws NodeError.
+ * Which blocks of a tree are data and which are holes: ranges that take turns and together are all that was asked for,
+ * or end early, after `mostLeaves` nodes of the lowest level. No block is read, and no node under a hole. Throws
+ * NodeError.
  */
 export async function* allocatedRanges(
   reader: NodeReader,
   tree: TreeRoot,
-  { fromBlock = 0, toBlock = Infinity }: RangeOptions = {},
+  { fromBlock = 0, toBlock = Infinity, mostLeaves = Infinity }: RangeOptions & { readonly mostLeaves?: number } = {},
 ): AsyncGenerator<AllocatedRange, void, undefined> {
   const empty = { root: new Uint8Array(HASH_BYTES), blockCount: tree.blockCount };
-  const end = Math.min(toBlock, tree.blockCount);
-  let at = fromBlock;
-  for await (const data of diff(reader, empty, tree, { fromBlock, toBlock: end })) {
-    if (data.firstBlock > at) yield { firstBlock: at, blockCount: data.firstBlock - at, isHole: true };
-    yield { ...data, isHole: false };
-    at = data.firstBlock + data.blockCount;
+  let end = Math.min(toBlock, tree.blockCount);
+  let range = { firstBlock: fromBlock, blockCount: 0, isHole: true };
+  let leafCount = 0;
+  for await (const leaf of differingLeaves(reader, empty, tree, { fromBlock, toBlock: end })) {
+    for (let slot = leaf.fromSlot; slot < leaf.toSlot; slot++) {
+      if (isHole(leaf.b, slot * HASH_WORDS)) continue;
+      const block = leaf.firstBlock + slot;
+      const rangeEnd = range.firstBlock + range.blockCount;
+      if (range.isHole || block > rangeEnd) {
+        if (!range.isHole) yield range;
+        const holeStart = range.isHole ? range.firstBlock : rangeEnd;
+        if (block > holeStart) yield { firstBlock: holeStart, blockCount: block - holeStart, isHole: true };
+        range = { firstBlock: block, blockCount: 0, isHole: false };
+      }
+      range.blockCount++;
+    }
+    if (++leafCount === mostLeaves) {
+      end = Math.min(end, leaf.firstBlock + FANOUT);
+      break;
+    }
   }
-  if (at < end) yield { firstBlock: at, blockCount: end - at, isHole: true };
+  if (!range.isHole) yield range;
+  const holeStart = range.firstBlock + range.blockCount;
+  if (end > holeStart) yield { firstBlock: holeStart, blockCount: end - holeStart, isHole: true };
 }
 
 /** A hash, and the level and size of the tree that it stands in. */

@@ -7,7 +7,7 @@ import { markerBytes } from "../../../../src/blob/store-marker.ts";
 import { failureOf, getBytes, listAll } from "../../../support/blob-requests.ts";
 import { makeNamedBlob } from "../../../support/named-blob.ts";
 
-const SAS = "?sv=2021-12-02&sr=c&sp=racwdl&se=2020-01-02T03%3A04%3A05Z&sig=c2VjcmV0LW9mLXRoZS1zYXM%3D";
+const SAS = "?sv=2021-12-02&sr=c&sp=rcwdl&se=2020-01-02T03%3A04%3A05Z&sig=c2VjcmV0LW9mLXRoZS1zYXM%3D";
 const ACCOUNT_KEY = Buffer.from("secret of the account").toString("base64");
 const blob = makeNamedBlob(100, 1);
 
@@ -73,7 +73,7 @@ describe("an Azure store", () => {
     [{ status: 403, code: "AuthenticationFailed" }, "denied", "account_key"],
     [{ status: 403, code: "KeyBasedAuthenticationNotPermitted" }, "denied", "SAS"],
     [{ status: 403, code: "AuthorizationFailure" }, "denied", "firewall"],
-    [{ status: 403, code: "AuthorizationPermissionMismatch" }, "denied", "racwdl"],
+    [{ status: 403, code: "AuthorizationPermissionMismatch" }, "denied", "rcwdl"],
     [{ status: 403, code: "AccountIsDisabled" }, "denied", "myaccount"],
     [{ status: 404, code: "ContainerNotFound" }, "denied", "my-archive"],
     [{ status: 409, code: "ContainerBeingDeleted" }, "unavailable", "my-archive"],

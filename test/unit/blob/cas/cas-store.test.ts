@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { digestHeader } from "../../../../src/blob/cas/cas-protocol.ts";
+import { markerBytes } from "../../../../src/blob/store-marker.ts";
 import { openCasStore } from "../../../../src/blob/cas/cas-store.ts";
 import { failureOf } from "../../../support/blob-requests.ts";
 import { CAS_TOKEN, startCasServer, type TestCasServer } from "../../../support/cas-server.ts";
@@ -13,6 +15,14 @@ afterEach(() => under[Symbol.asyncDispose]());
 
 const open = (place = "") => openCasStore({ endpoint: under.server.url + place, token: CAS_TOKEN });
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** What a server says of itself. */
+function marker(): Response {
+  const digest = new Bun.CryptoHasher("sha256").update(markerBytes()).digest();
+  return new Response(markerBytes() as Uint8Array<ArrayBuffer>, {
+    headers: { "content-digest": digestHeader(digest) },
+  });
+}
 
 test("a wrong token, and none, fail at the start with what to check, and without the token", async () => {
   for (const token of ["not-the-token-of-it", undefined]) {
@@ -64,7 +74,7 @@ test("a list of more than a page is whole", async () => {
     port: 0,
     fetch(request) {
       const { pathname, searchParams } = new URL(request.url);
-      if (pathname === "/voe-store.json") return new Response('{"format":"voe blob store","version":1}\n');
+      if (pathname === "/voe-store.json") return marker();
       const rest = lines.filter((name) => name > (searchParams.get("after") ?? ""));
       const page = rest.slice(0, Number(searchParams.get("limit")));
       return new Response(
@@ -82,8 +92,7 @@ test("a list whose last line is missing is not taken for a whole one", async () 
   using server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
-    fetch: ({ url }) =>
-      new Response(url.endsWith("json") ? '{"format":"voe blob store","version":1}\n' : `${"0".repeat(64)} 7\n`),
+    fetch: ({ url }) => (url.endsWith("json") ? marker() : new Response(`${"0".repeat(64)} 7\n`)),
   });
   const store = await openCasStore({ endpoint: String(server.url), token: undefined });
   expect(await failureOf(store.list()[Symbol.asyncIterator]().next())).toBe("unavailable");

@@ -218,3 +218,24 @@ test("a port where nothing listens is unavailable, with what to check and withou
   expect(error.message).toContain("check host and port");
   expect(Bun.inspect(error)).not.toContain("hunter2");
 });
+
+test("an upload is sent once, also where the connection of an earlier request breaks under it", async () => {
+  // Sent again unasked, a ref that was created would be said to exist, by whoever knows better.
+  const received: string[] = [];
+  using peer = await startPeer((socket, piece) => {
+    const text = new TextDecoder().decode(piece);
+    if (text.startsWith("GET")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    else {
+      received.push(text);
+      if (received.join("").endsWith("0123456789")) socket.destroy();
+    }
+  });
+  const client = createHttpClient();
+  expect(await client.exchange({ method: "GET", url: peer.url, what }, statusOf)).toBe(200);
+  const body = new TextEncoder().encode("0123456789");
+  const upload = client.exchange({ method: "PUT", url: peer.url, body, what }, statusOf);
+  expect(await failureOf(upload)).toBe("unavailable");
+  expect(received.join("").match(/PUT/g)).toHaveLength(1);
+  expect(received.join("").toLowerCase()).toContain("content-length: 10\r\n");
+  expect(peer.connectionCount()).toBe(1);
+});

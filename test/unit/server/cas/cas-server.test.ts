@@ -34,7 +34,7 @@ test("a blob is stored under the BLAKE3 or SHA-256 of its bytes, and under no ot
   expect((await put(path(one.name), one.bytes)).status).toBe(201);
   expect((await put(path(digest.toHex()), one.bytes)).status).toBe(201);
   const refused = await put(path(one.name), one.bytes.subarray(1));
-  expect([refused.status, refused.headers.get("voe-failure")]).toEqual([422, "corrupt"]);
+  expect([refused.status, refused.headers.get("voe-failure")]).toEqual([422, "unavailable"]);
   expect(await refused.text()).toContain("Nothing was stored");
   expect(Buffer.compare(await (await ask(path(one.name))).bytes(), one.bytes)).toBe(0);
   expect(readdirSync(join(under.storage, "tmp"))).toEqual([]);
@@ -168,6 +168,19 @@ test("a request beyond those that may be under way is told to come again", async
   body.resolve();
   expect((await slow).status).toBe(201);
   await until(async () => (await metrics()).includes("voe_cas_requests_under_way 0"));
+});
+
+test("a request that takes too long is answered that it did, and leaves nothing", async () => {
+  await using hasty = await startCasServer({ requestMostMs: 50 });
+  for (const where of [path(one.name), "refs/a"]) {
+    const answer = await fetch(new URL(where, hasty.server.url), {
+      method: "PUT",
+      headers: { authorization: `Bearer ${CAS_TOKEN}` },
+      body: new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(one.bytes.subarray(0, 100)) }),
+    });
+    expect([answer.status, await answer.text()]).toEqual([503, "the request took over 0.05 s\n"]);
+  }
+  expect(readdirSync(join(hasty.storage, "tmp"))).toEqual([]);
 });
 
 /** Sends bytes, and resolves to what came back once the server or this end has closed. */

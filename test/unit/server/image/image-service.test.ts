@@ -2,11 +2,12 @@ import { expect, test } from "bun:test";
 import { ImageRefusal } from "../../../../src/protocol/image/transfer.ts";
 import { imageService, type ImageTarget } from "../../../../src/server/image/image-service.ts";
 import { memoryStorage } from "../../../../src/storage/memory-storage.ts";
+import { createArchiveBed } from "../../../support/archive-bed.ts";
 import { framesOf, receive, streamOf } from "../../../support/image-frames.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
 import { turnsOfLoop } from "../../../support/until.ts";
-import { someClient } from "../../../support/status-report.ts";
-import type { ClientStatus } from "../../../../src/control/status.ts";
+import { someClient, someConnection } from "../../../support/status-report.ts";
+import type { ClientStatus, NbdConnectionStatus } from "../../../../src/control/status.ts";
 import { frameReader } from "../../../../src/protocol/image/frame.ts";
 
 const SECTORS = 16_384;
@@ -14,9 +15,17 @@ const image = new Uint8Array(64 * 512).fill(3);
 const plain = { target: "e1.0", force: false, trimRest: false };
 const present = { target: "e1.0" };
 
-function open(over: Partial<ImageTarget> = {}, clients: readonly ClientStatus[] = []) {
+function open(
+  over: Partial<ImageTarget> = {},
+  clients: readonly ClientStatus[] = [],
+  connections: readonly NbdConnectionStatus[] = [],
+) {
   const target: ImageTarget = { storage: memoryStorage(SECTORS), failure: undefined, ...over };
-  const service = imageService({ find: (name) => (name === "e1.0" ? target : undefined), clients: () => clients });
+  const service = imageService({
+    find: (name) => (name === "e1.0" ? target : undefined),
+    clients: () => clients,
+    connections: () => connections,
+  });
   return { service, target };
 }
 
@@ -33,6 +42,20 @@ async function refusalOf(promise: Promise<unknown>): Promise<[number, string]> {
   }
 }
 
+test("an image is not imported into a disk that an NBD client has open, unless it has to be", async () => {
+  const connections = [someConnection({ client: "10.0.0.5:4711", export: "e1.0" })];
+  const { service } = open({}, [], connections);
+  const request = { ...plain, sizeBytes: image.length };
+  const [status, reason] = await refusalOf(service.importImage(request, streamOf(framesOf(image))));
+  expect([status, reason]).toEqual([
+    409,
+    "10.0.0.5:4711 has e1.0 open over NBD: disconnect it first, or import with --force",
+  ]);
+  await service.importImage({ ...request, force: true }, streamOf(framesOf(image)));
+  const other = open({}, [], [someConnection({ export: "e1.1" })]).service;
+  await other.importImage(request, streamOf(framesOf(image)));
+});
+
 test("what was imported is exported", async () => {
   const { service } = open();
   expect(await service.importImage({ ...plain, sizeBytes: image.length }, streamOf(framesOf(image)))).toEqual({
@@ -44,6 +67,34 @@ test("what was imported is exported", async () => {
   const { info, body } = await service.exportImage(present, never);
   expect(info).toEqual({ sizeBytes: SECTORS * 512, snapshot: null, oneMoment: false });
   expect(Buffer.compare((await readAll(body)).image.subarray(0, image.length), image)).toBe(0);
+});
+
+test("an exposed snapshot is exported as that, and not as what its volume is now", async () => {
+  const bed = createArchiveBed();
+  const running = await bed.start([bed.target("e1.0")]);
+  try {
+    await running.fill("e1.0", 1);
+    const { id } = await running.operations.create("e1.0", "");
+    await running.fill("e1.0", 2);
+    await running.operations.expose("e1.0", id, "e9.0");
+    const find = (name: string): ImageTarget => {
+      const { aoe, archive } = running.targets.list.find((target) => target.name === name)!;
+      return { storage: aoe.storage, failure: undefined, archive };
+    };
+    const service = imageService({ find, clients: () => [], connections: () => [] });
+    for (const [target, content] of [
+      ["e1.0", 2],
+      ["e9.0", 1],
+    ] as const) {
+      const { info, body } = await service.exportImage({ target }, never);
+      expect(info.snapshot).toBe(target === "e9.0" ? id : null);
+      expect((await receive(frameReader(body.getReader()), info.sizeBytes)).image[0]).toBe(content);
+    }
+    await service.close();
+  } finally {
+    await running.stop();
+    bed.remove();
+  }
 });
 
 test("a read-only disk is exported as of one moment, and nothing is imported into it", async () => {

@@ -9,6 +9,7 @@ import type { Blocks } from "../../../../src/storage/cas/blocks.ts";
 import { openIndex, type BlockIndex } from "../../../../src/storage/cas/index/block-index.ts";
 import { eventLoop } from "../../../../src/base/event-loop.ts";
 import { ENTRY_BYTES, FOOTER_BYTES } from "../../../../src/storage/cas/pack-format.ts";
+import { inThreadRunner, type PackRunner } from "../../../../src/storage/cas/pack-runner.ts";
 import {
   packedBlocks,
   type PackedBlocks,
@@ -391,4 +392,38 @@ test.each([2, 5])("of %i packs in memory one is filled while the others are stor
   expect(contents.blobs.size).toBeGreaterThan(7);
   expect(most).toBe(packsAtOnce);
   await expectBlocks(blocks, hashes, numbers);
+});
+
+test("a sync waits for all that was put before it, whichever moment it comes at", async () => {
+  const contents = emptyContents();
+  const index = await newIndex();
+  const inThread = inThreadRunner({ hasher, compression, packBytes: PACK_BYTES });
+  let packed = Promise.withResolvers<void>();
+  const packRunner: PackRunner = {
+    ...inThread,
+    async run(job) {
+      const result = await inThread.run(job);
+      if (job.kind === "append") packed.resolve();
+      return result;
+    },
+  };
+  const { packed: store } = makeBed(contents, index, { packRunner });
+  const blocks = store.blocksOf(512);
+  let stored = 0;
+  for (let turns = 0; turns < 20; turns++) {
+    packed = Promise.withResolvers();
+    await store.nodes.put(contentOf(turns * 8 + 1, 4096));
+    await put(blocks, [turns * 8 + 2]);
+    await packed.promise;
+    // The queue becomes empty in these turns, and the sync puts the node into it.
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+    await blocks.sync();
+    for (const [name, pack] of contents.blobs) {
+      stored += new DataView(pack.buffer).getUint32(pack.length - FOOTER_BYTES + 12, true);
+      contents.blobs.delete(name);
+    }
+    expect([turns, stored]).toEqual([turns, 2 * (turns + 1)]);
+  }
+  await store.close();
+  await index.close();
 });

@@ -224,10 +224,25 @@ test("a state that is there is not touched", async () => {
 });
 
 test("a store without a volume, or without those that are wanted, is refused", async () => {
-  await expectRefused(recover(), "memory has no volume");
+  await expectRefused(recover(), "memory has no volume: there is nothing to recover");
   await (await written())[0].close();
+  const roots = [...contents.refs].filter(([name]) => name.startsWith("roots/"));
+  for (const [name] of roots) contents.refs.delete(name);
+  await expectRefused(recover(), "has no volume, though it has packs");
+  for (const [name, bytes] of roots) contents.refs.set(name, bytes);
   await expectRefused(recover({ wanted: ["e1.0", "e1.1"] }), "has the volumes v and none of those");
   expect((await recover({ wanted: ["e1.0", "v"] })).volumes.length).toBe(1);
+});
+
+test("a store whose host was lost before it had made a volume is taken over", async () => {
+  await (await open(first)).close();
+  expect((await recover()).volumes).toEqual([]);
+  const archive = await open(second);
+  await writeBlock(await openTestVolume(archive, "v", 64), 0, blockOf(1));
+  await archive.close();
+  const again = await open(second);
+  await expectBlock(await openTestVolume(again, "v", 64), 0, 1);
+  await again.close();
 });
 
 test("a store that lost packs is refused, and recovered where that is wanted", async () => {

@@ -1,5 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeAt } from "../../../../ffi/file.ts";
@@ -16,6 +27,7 @@ import {
   readSectors,
   readStatus,
   withMemory,
+  writeSectors,
   writeStatus,
 } from "../../../support/storage-requests.ts";
 import { makeSectors } from "../../../support/versioned-sectors.ts";
@@ -242,6 +254,23 @@ test("zeros that keep their space are given it where there was none", async () =
   expect(storage.allocatedBytes()).toBeGreaterThanOrEqual(SIZE_BYTES - 4096);
   expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
   expect(statSync(path).size).toBe(SIZE_BYTES);
+});
+
+test.skipIf(!existsSync("/dev/shm"))("zeros keep their space on a filesystem in memory too", async () => {
+  const inMemory = join("/dev/shm", `voe-zeros-${process.pid}`);
+  const disk = fileStorage(openFile(inMemory, 2 ** 20, false), { sync: { kind: "none" }, report: () => {} });
+  try {
+    unlinkSync(inMemory);
+    await writeSectors(disk, 0, makeSectors(0, 64, 1));
+    expect(disk.hasFastZeroes).toBe(true);
+    expect(await ended((completion) => disk.writeZeroes(0, 256, true, true, completion))).toBe(OK);
+    expect(disk.allocatedBytes()).toBe(256 * SECTOR_BYTES);
+    expect(await readSectors(disk, 0, 256)).toEqual(new Uint8Array(256 * SECTOR_BYTES));
+    expect(await discardStatus(disk, 0, 256)).toBe(OK);
+    expect(disk.allocatedBytes()).toBe(0);
+  } finally {
+    await disk.close();
+  }
 });
 
 test("a large discard leaves the event loop its turns, and reads beside it go on", async () => {
