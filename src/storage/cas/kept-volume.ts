@@ -6,6 +6,7 @@ import type { BlockSource } from "./sector-source.ts";
 import { encodeRootRecord, parseRootRecord, type RootRecord, type StoredRecord } from "./root-record.ts";
 import { contradiction, rootRefName, type VolumeRoots } from "./root-refs.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
+import type { TreeRoot } from "./tree/walk.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { Volume } from "./volume.ts";
 import type { VolumeDisk } from "./volume-disk.ts";
@@ -36,11 +37,32 @@ export interface KeptVolume {
   disk: VolumeDisk | undefined;
 }
 
+/** A volume that has no record yet. */
+export const newlyKept = (name: string, volumeId: string, volume: Volume): KeptVolume => ({
+  name,
+  volumeId,
+  volume,
+  newest: undefined,
+  snapshots: [],
+  checkpoints: [],
+  nextSequence: 1,
+  frozenSequence: -1,
+  frozenMs: 0,
+  coveredSequence: -1,
+  disk: undefined,
+});
+
 /** The volume's number in the journal's records: the first 32 bits of its id. */
 export const volumeNumber = (volumeId: string): number => Number.parseInt(volumeId.slice(0, 8), 16);
 
 export const blockCountFor = (sectorCount: number, blockBytes: number): number =>
   Math.ceil((sectorCount * SECTOR_BYTES) / blockBytes);
+
+/** The tree of a record, at rest. */
+export const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
+  root: Uint8Array.fromHex(root),
+  blockCount: blockCountFor(sectorCount, blockSizeBytes),
+});
 
 /** The tree of a record. */
 export function treeOf(reader: NodeReader, { record }: StoredRecord): VolumeTree {
