@@ -22,21 +22,21 @@ export interface ServerProcess extends AsyncDisposable {
 }
 
 /**
- * Starts `voe serve ARGUMENTS` and returns once it has printed its `voe ready` line; disposal ends it with SIGKILL.
+ * Starts `voe serve ARGUMENTS`, or another command that serves, and returns once it has printed its `voe ready` line; disposal ends it with SIGKILL.
  * Throws with its output when it ends before that, or is not ready within `readyTimeoutMs` (default 15 s).
  */
 export async function startServer(options: {
+  /** By default "serve". */
+  command?: "serve" | "cas-server" | "nbd-server";
   arguments: readonly string[];
-  /** Another command that serves. */
-  command?: "nbd-server" | "cas-server";
   /** The directory it runs in: the embedded default puts its data there. */
   directory: string;
   /** Network namespace to run in; absent: that of the tests. */
   namespace?: string;
   readyTimeoutMs?: number;
 }): Promise<ServerProcess> {
+  const { command = "serve" } = options;
   const prefix = options.namespace === undefined ? [] : ["ip", "netns", "exec", options.namespace];
-  const command = options.command ?? "serve";
   const child = Bun.spawn([...prefix, ...voeCommand(), command, ...options.arguments], {
     cwd: options.directory,
     stdin: "ignore",

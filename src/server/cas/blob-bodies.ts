@@ -19,24 +19,36 @@ export class BodyRefusal extends BlobStoreError {
   }
 }
 
-/** The pieces of a body of at most `mostBytes`. Throws BodyRefusal where it has more, or breaks off. */
+/**
+ * The pieces of a body of at most `mostBytes`. Throws BodyRefusal where it has more, or breaks off, and the signal's reason
+ * where that is aborted while the next piece does not come.
+ */
 export async function* boundedPieces(
   body: ReadableStream<Uint8Array> | null,
   mostBytes: number,
+  signal: AbortSignal,
   received: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
   const reader = body.getReader();
+  const giveUp = (): void => void reader.cancel().catch(() => {});
+  signal.addEventListener("abort", giveUp, { once: true });
   let lengthBytes = 0;
-  for (;;) {
-    const { done, value } = await reader.read().catch((error: unknown) => {
-      throw new BodyRefusal(400, "the body broke off", error);
-    });
-    if (done) return;
-    lengthBytes += value.length;
-    if (lengthBytes > mostBytes) throw new BodyRefusal(413, `the body has over ${mostBytes} bytes`);
-    received(value.length);
-    yield value;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw new BodyRefusal(400, "the body broke off", error);
+      });
+      // A reader that was cancelled says that the body has ended.
+      signal.throwIfAborted();
+      if (done) return;
+      lengthBytes += value.length;
+      if (lengthBytes > mostBytes) throw new BodyRefusal(413, `the body has over ${mostBytes} bytes`);
+      received(value.length);
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
 }
 

@@ -99,12 +99,16 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const { store, namespaces, counters, allowsDelete } = options;
   const hashers = HASH_ALGORITHMS.map((algorithm) => createHasher(algorithm));
 
-  const piecesOf = (request: Request, mostBytes: number): AsyncGenerator<Uint8Array, void, undefined> =>
-    boundedPieces(request.body, mostBytes, (bytes) => (counters.receivedBytes += bytes));
+  const piecesOf = (
+    { body }: Request,
+    mostBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> =>
+    boundedPieces(body, mostBytes, signal, (bytes) => (counters.receivedBytes += bytes));
 
   const putBlob = async (name: string, request: Request, signal: AbortSignal): Promise<Response> => {
     try {
-      await store.putPieces(name, namedPieces(name, piecesOf(request, PACK_MOST_BYTES), hashers), signal);
+      await store.putPieces(name, namedPieces(name, piecesOf(request, PACK_MOST_BYTES, signal), hashers), signal);
       return done(201);
     } catch (error) {
       if (error instanceof BodyRefusal && error.status === 422) counters.mismatches++;
@@ -180,8 +184,8 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
     }
   };
 
-  const existing = async (request: Request): Promise<Response> => {
-    const body = await smallBody(piecesOf(request, EXISTS_MOST * NAME_LINE_BYTES));
+  const existing = async (request: Request, signal: AbortSignal): Promise<Response> => {
+    const body = await smallBody(piecesOf(request, EXISTS_MOST * NAME_LINE_BYTES, signal));
     const names = new TextDecoder().decode(body).split(/\r?\n/).filter(Boolean);
     const wrong = names.find((name) => !isBlobName(name));
     if (wrong !== undefined) return refusal(400, "the body is not a name of a blob on each line");
@@ -196,8 +200,13 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
   const refsOf = async (namespace: string | undefined): Promise<BlobStore | undefined> =>
     namespaces.open(namespace, false);
 
-  const putRef = async (namespace: string | undefined, name: string, request: Request): Promise<Response> => {
-    const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES));
+  const putRef = async (
+    namespace: string | undefined,
+    name: string,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Response> => {
+    const bytes = await smallBody(piecesOf(request, REF_MOST_BYTES, signal));
     const said = request.headers.get(DIGEST_HEADER);
     if (said !== null && said !== digestHeader(await bodyDigest("sha256", bytes))) {
       throw new BodyRefusal(422, `the body of ref ${name} does not match its ${DIGEST_HEADER}: send it again`);
@@ -209,7 +218,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
 
   const ref =
     (namespace: string | undefined, name: string): Route =>
-    async (request) => {
+    async (request, _, signal) => {
       switch (request.method) {
         case "GET":
         case "HEAD": {
@@ -219,7 +228,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
           return whole(bytes);
         }
         case "PUT":
-          return putRef(namespace, name, request);
+          return putRef(namespace, name, request, signal);
         case "DELETE":
           await (await refsOf(namespace))?.deleteRef(name);
           return done(204);
@@ -243,7 +252,7 @@ export function casRequests(options: CasRequestsOptions): (path: string, query: 
         "list",
         (request, _, signal) => {
           if (request.method === "GET") return listBlobs(query, signal);
-          return request.method === "POST" ? existing(request) : notAllowed("GET, POST");
+          return request.method === "POST" ? existing(request, signal) : notAllowed("GET, POST");
         },
       ];
     }

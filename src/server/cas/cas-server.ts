@@ -29,6 +29,7 @@ export interface CasServerOptions {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly allowsDelete: boolean;
   readonly requestsMost?: number;
+  readonly requestMostMs?: number;
   readonly idleMs?: number;
 }
 
@@ -56,7 +57,7 @@ export async function openCasServer(options: CasServerOptions): Promise<CasServe
   const namespaces = createNamespaces(storage, store);
   const counters = casCounters();
   const requests = casRequests({ store, namespaces, counters, allowsDelete: options.allowsDelete });
-  const requestsMost = options.requestsMost ?? MOST_REQUESTS;
+  const { requestsMost = MOST_REQUESTS, requestMostMs = REQUEST_MOST_MS } = options;
   const isPermitted = token === undefined ? undefined : tokenCheck(token);
   const closing = new AbortController();
 
@@ -102,9 +103,9 @@ export async function openCasServer(options: CasServerOptions): Promise<CasServe
       isHeld = true;
       return release;
     };
-    const late = new BlobStoreError("unavailable", `it took over ${REQUEST_MOST_MS / 60_000} minutes`);
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(late), REQUEST_MOST_MS);
+    const late = new BlobStoreError("unavailable", `the request took over ${requestMostMs / 1000} s`);
+    const timer = setTimeout(() => deadline.abort(late), requestMostMs);
     try {
       return [operation, await asked.answer(request, hold, AbortSignal.any([deadline.signal, closing.signal]))];
     } finally {

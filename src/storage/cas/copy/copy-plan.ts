@@ -61,7 +61,9 @@ const bySequence = (a: StoredRecord, b: StoredRecord): number => a.record.sequen
 function rootsNamed(source: RootsFound, name: string): VolumeRoots {
   const names: string[] = [];
   for (const roots of source.volumes.values()) {
-    const { volumeName } = newestOf(roots).record;
+    // Another one that is damaged is no reason not to copy this one.
+    if (roots.newest === undefined) continue;
+    const { volumeName } = roots.newest.record;
     if (volumeName === name) return roots;
     names.push(volumeName);
   }

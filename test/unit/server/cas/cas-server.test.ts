@@ -170,6 +170,19 @@ test("a request beyond those that may be under way is told to come again", async
   await until(async () => (await metrics()).includes("voe_cas_requests_under_way 0"));
 });
 
+test("a request that takes too long is answered that it did, and leaves nothing", async () => {
+  await using hasty = await startCasServer({ requestMostMs: 50 });
+  for (const where of [path(one.name), "refs/a"]) {
+    const answer = await fetch(new URL(where, hasty.server.url), {
+      method: "PUT",
+      headers: { authorization: `Bearer ${CAS_TOKEN}` },
+      body: new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(one.bytes.subarray(0, 100)) }),
+    });
+    expect([answer.status, await answer.text()]).toEqual([503, "the request took over 0.05 s\n"]);
+  }
+  expect(readdirSync(join(hasty.storage, "tmp"))).toEqual([]);
+});
+
 /** Sends bytes, and resolves to what came back once the server or this end has closed. */
 function sendRaw(bytes: string | Uint8Array, ends: boolean): Promise<string> {
   const { hostname, port } = new URL(under.server.url);
