@@ -112,17 +112,8 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     await covered;
     // What was kept has new places in the journal, and the record to come says that the old ones are not needed.
     if (keptBlocks > 0) await journal.sync();
-<<<<<<< HEAD
-    const change = await allocationChange(reader, rootOf(record), { root, blockCount: tree.blockCount });
-=======
     const change =
-      tree.allocationChange ??
-      (await allocationChange(
-        reader,
-        { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
-        { root, blockCount: tree.blockCount },
-      ));
->>>>>>> main
+      tree.allocationChange ?? (await allocationChange(reader, rootOf(record), { root, blockCount: tree.blockCount }));
     const stored = await records.publish(kept, {
       // A snapshot without all that was written would be taken for one with it, once the blocks can be read again.
       kind: keptBlocks > 0 ? "checkpoint" : kind,

@@ -127,24 +127,29 @@ export function recordStore(
   return {
     async publish(kept, { parent, createdMs = nowMs(), ...next }) {
       if (claim.failure !== undefined) throw claim.failure;
-      for (;;) {
-        const { stored, isOurs } = await createRecord(blobs, {
+      /** The records that are there from the next number on; the last one is to be ours. */
+      const published: StoredRecord[] = [];
+      for (let isOurs = false; !isOurs;) {
+        const before = published.at(-1) ?? kept.newest;
+        const present = await createRecord(blobs, {
           ...next,
-          parent: kept.newest?.checksum ?? parent ?? null,
+          parent: before?.checksum ?? parent ?? null,
           volumeId: kept.volumeId,
           volumeName: kept.name,
-          sequence: kept.nextSequence,
+          sequence: kept.nextSequence + published.length,
           hash: hasher.algorithm,
           blockSizeBytes: kept.volume.blockBytes,
           createdMs,
         });
         // After it was created: whoever claims the store from now on finds it when it lists the roots.
         await claim.check();
-        take(kept, stored);
-        if (isOurs) break;
-        // It is of this writer too, or of one before: of a request that was given up, or whose answer was lost.
+        published.push(present.stored);
+        // What is not ours is of this writer too, or of one before: of a request that was given up, or whose answer was
+        // lost.
+        isOurs = present.isOurs;
       }
-      const stored = kept.newest!;
+      for (const stored of published) take(kept, stored);
+      const stored = published.at(-1)!;
       kept.coveredSequence = Math.max(kept.coveredSequence, stored.record.journalSequence);
       await prune(kept).catch((error: Error) =>
         report("prune", `an old record could not be removed: ${error.message}`),
