@@ -78,6 +78,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "voe cas-server"), (
       [["--storage", "s", "--token-file", "short"], "openssl rand"],
       [["--storage", "s", "--token-file", "absent"], "is not there"],
       [["--storage", "s", "--cert", "c"], "belong together"],
+      [["--storage", "s", "--hash", "md5"], "blake3 or sha256"],
     ] as const) {
       const [status, said] = run(...args);
       expect([args, status]).toEqual([args, 2]);
