@@ -1,4 +1,5 @@
 /** Files and block devices by descriptor: the calls that `node:fs` lacks, or that must not allocate. */
+import { constants } from "node:fs";
 import { EAGAIN, EINTR, ENXIO, errno, libc, SystemError } from "./libc.ts";
 import { allocateMemory } from "./memory.ts";
 import { iovec } from "./structs.ts";
@@ -18,6 +19,10 @@ const BLKGETSIZE64 = 0x80081272;
 const BLKROGET = 0x125e;
 const BLKSSZGET = 0x1268;
 const BLKZEROOUT = 0x127f;
+
+/** <asm-generic/fcntl.h> and <asm/fcntl.h>: arm64 has a number of its own for O_DIRECT, as node:fs knows. */
+const F_GETFL = 3;
+const F_SETFL = 4;
 
 const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
@@ -94,6 +99,17 @@ export function writeVectors(fd: number, count: number, offsetBytes: number): nu
     const reason = errno();
     if (reason !== EINTR) return -reason;
   }
+}
+
+/**
+ * Has writes to an open file go from memory to the medium without the page cache, or through it again: false where its
+ * filesystem cannot do that. Without it memory, lengths and offsets have to be multiples of the medium's block, or
+ * writes fail with EINVAL.
+ */
+export function setDirect(fd: number, direct: boolean): boolean {
+  const flags = libc.fcntl(fd, F_GETFL, 0);
+  const wanted = direct ? flags | constants.O_DIRECT : flags & ~constants.O_DIRECT;
+  return flags >= 0 && libc.fcntl(fd, F_SETFL, wanted) === 0;
 }
 
 /** Drops what the page cache holds of a file and has no need to write, so that it is read from the medium again. */

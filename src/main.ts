@@ -8,6 +8,7 @@ import { copyCommand } from "./commands/copy.ts";
 import { discoverCommand } from "./commands/discover.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
+import { nbdServerCommand } from "./commands/nbd-server.ts";
 import { probeCommand } from "./commands/probe.ts";
 import { recoverCommand } from "./commands/recover.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -33,6 +34,7 @@ const commands: SubCommandsDef = {
   export: exportCommand,
   copy: copyCommand,
   "cas-server": casServerCommand,
+  "nbd-server": nbdServerCommand,
 };
 
 const main = defineCommand({

@@ -4,9 +4,9 @@
  * with `code`.
  */
 import { close, closeSync, constants, open as openDescriptor, openSync, read } from "node:fs";
-import { link, mkdir, open, readdir, rename, stat, unlink } from "node:fs/promises";
+import { link, mkdir, open, readdir, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { promisify } from "node:util";
-import { dropCached, lockFile, readAhead, readCached } from "../../ffi/file.ts";
+import { dropCached, lockFile, readAhead, readCached, setDirect } from "../../ffi/file.ts";
 import type { Memory } from "../base/memory.ts";
 
 export interface DirectoryEntry {
@@ -97,11 +97,10 @@ export const realFileSystem: FileSystem = {
     try {
       let atBytes = 0;
       for await (const bytes of pieces) {
-        for (let doneBytes = 0; doneBytes < bytes.length;) {
-          const { bytesWritten } = await file.write(bytes, doneBytes, bytes.length - doneBytes, atBytes);
-          doneBytes += bytesWritten;
-          atBytes += bytesWritten;
-        }
+        const isDirect = bytes.length >= DIRECT_LEAST_BYTES && atBytes % DIRECT_UNIT_BYTES === 0;
+        const directBytes = isDirect ? await writeDirect(file, bytes, atBytes) : 0;
+        await writeFrom(file, bytes, directBytes, bytes.length, atBytes);
+        atBytes += bytes.length;
       }
       await file.sync();
     } finally {
@@ -127,6 +126,47 @@ export const realFileSystem: FileSystem = {
     return undefined;
   },
 };
+
+/**
+ * Pieces of this size and more, which are packs, do not go through the page cache: that would copy them, into memory
+ * that a virtual machine may have to be given first, and keep them beside the journal's copy of the same data. In a
+ * machine like that 1 GiB in files of 16 MiB, synced, took 0.4 to 0.9 s of CPU time through the page cache, and 0.03 s so.
+ */
+const DIRECT_LEAST_BYTES = 2 ** 20;
+/** What lengths and offsets are multiples of for that: as much as any medium asks for. */
+const DIRECT_UNIT_BYTES = 4096;
+
+/** Writes a part of a piece that belongs at byte `at` of the file. */
+async function writeFrom(
+  file: FileHandle,
+  bytes: Uint8Array,
+  fromBytes: number,
+  toBytes: number,
+  at: number,
+): Promise<void> {
+  for (let doneBytes = fromBytes; doneBytes < toBytes;) {
+    const { bytesWritten } = await file.write(bytes, doneBytes, toBytes - doneBytes, at + doneBytes);
+    doneBytes += bytesWritten;
+  }
+}
+
+/**
+ * Writes the whole units of a piece from the memory itself, and resolves to how many bytes these are: 0 where the
+ * filesystem, or where the memory lies, does not allow that.
+ */
+async function writeDirect(file: FileHandle, bytes: Uint8Array, at: number): Promise<number> {
+  const mostBytes = bytes.length - (bytes.length % DIRECT_UNIT_BYTES);
+  if (!setDirect(file.fd, true)) return 0;
+  try {
+    await writeFrom(file, bytes, 0, mostBytes, at);
+    return mostBytes;
+  } catch (error) {
+    if (codeOf(error) !== "EINVAL") throw error;
+    return 0;
+  } finally {
+    setDirect(file.fd, false);
+  }
+}
 
 const readableFile = (fd: number): ReadableFile => ({
   tryRead: (target, at, lengthBytes, offsetBytes) =>

@@ -83,21 +83,41 @@ function readConfig({ configPath, interfaces, dataDirectory }: ServeArguments): 
 
 async function serve(rawArgs: readonly string[]): Promise<void> {
   const args = parseServeArguments(rawArgs);
-  const config = readConfig(args);
+  const { configPath } = args;
+  const isDefault = configPath === undefined;
+  await serveConfiguration({
+    readConfig: () => readConfig(args),
+    unasked: { aoe: isDefault && args.interfaces.length === 0, nbd: isDefault },
+    warnings: (config) => {
+      if (configPath !== undefined) return holdsSecret(config) ? [exposureOf(configPath)] : [];
+      const oldDisk = join(args.dataDirectory, "e1.0.img");
+      if (!existsSync(oldDisk)) return [];
+      return [
+        `${oldDisk} is the disk of an older voe and is not served: voe import ${oldDisk} e1.0 brings it into the archive`,
+      ];
+    },
+  });
+}
+
+export interface Serving {
+  /** Called at the start, and for every SIGHUP. */
+  readonly readConfig: () => Config;
+  /** What nobody has asked for: where it cannot be had, the rest is served without it. */
+  readonly unasked: { readonly aoe: boolean; readonly nbd: boolean };
+  /** What is to be said of a configuration, in log and status; undefined: nothing. */
+  readonly warnings: (config: Config) => readonly (string | undefined)[];
+}
+
+/** Serves a configuration until a signal ends the process. Rejects where it cannot be served. */
+export async function serveConfiguration(serving: Serving): Promise<void> {
+  const config = serving.readConfig();
   setLogLevel(config.server.logLevel);
   const warnings: string[] = [];
   const warn = (message: string): void => {
     warnings.push(message);
     log.warn(message);
   };
-  const oldDisk = join(args.dataDirectory, "e1.0.img");
-  if (args.configPath === undefined && existsSync(oldDisk)) {
-    warn(
-      `${oldDisk} is the disk of an older voe and is not served: voe import ${oldDisk} e1.0 brings it into the archive`,
-    );
-  }
-  const exposure = args.configPath !== undefined && holdsSecret(config) ? exposureOf(args.configPath) : undefined;
-  if (exposure !== undefined) warn(exposure);
+  for (const warning of serving.warnings(config)) if (warning !== undefined) warn(warning);
 
   const report = rateLimited((message) => log.warn(message));
   const archives = archiveSet(config.server, report);
@@ -109,9 +129,9 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     stateDirectory: stateDir,
     warn: (message) => log.warn(message),
   });
-  const aoe = openAoe(config, args, targets, report, warn);
+  const aoe = openAoe(config, serving, targets, report, warn);
   if (aoe !== undefined) targets.attach(aoeFace(aoe));
-  const nbd = await openNbd(config, args, targets, report, warn);
+  const nbd = await openNbd(config, serving, targets, report, warn);
   if (nbd !== undefined) targets.attach(nbd);
   const status = statusReporter(targets, archives, aoe, nbd, () => [...warnings, ...exposed.warnings]);
   const schedule = openSnapshotSchedule({ nowMs: Date.now, setTimer, tell, report });
@@ -122,7 +142,7 @@ async function serve(rawArgs: readonly string[]): Promise<void> {
     turns.do(async () => {
       notifyReloading();
       try {
-        return await follow(readConfig(args), config, exposed);
+        return await follow(serving.readConfig(), config, exposed);
       } finally {
         schedule.follow(scheduledVolumes(targets));
         notifyReady("serving");
@@ -194,7 +214,7 @@ function imageTarget(targets: TargetSet, name: string): ImageTarget | undefined 
 /** Opens AoE where it is asked for. The embedded default does without where raw sockets are not permitted. */
 function openAoe(
   config: Config,
-  args: ServeArguments,
+  { unasked }: Serving,
   targets: TargetSet,
   report: (key: string, message: string) => void,
   warn: (message: string) => void,
@@ -208,8 +228,7 @@ function openAoe(
       report,
     );
   } catch (error) {
-    const unasked = args.configPath === undefined && args.interfaces.length === 0;
-    if (!unasked || !(error instanceof SystemError) || error.errno !== EPERM) throw error;
+    if (!unasked.aoe || !(error instanceof SystemError) || error.errno !== EPERM) throw error;
     warn(`AoE is off: ${error.message}`);
     return undefined;
   }
@@ -224,7 +243,7 @@ const aoeFace = (aoe: AoeServer): TargetFace => ({
 /** Opens NBD where it is asked for. The embedded default does without where something else has its port. */
 async function openNbd(
   config: Config,
-  args: ServeArguments,
+  { unasked }: Serving,
   targets: TargetSet,
   report: (key: string, message: string) => void,
   warn: (message: string) => void,
@@ -233,7 +252,7 @@ async function openNbd(
   try {
     return await openNbdServer(config.nbd, targets.list, report);
   } catch (error) {
-    if (args.configPath !== undefined) throw error;
+    if (!unasked.nbd) throw error;
     warn(`NBD is off: ${(error as Error).message}`);
     return undefined;
   }

@@ -126,6 +126,12 @@ const ARCHIVE_METRICS: readonly [name: string, help: string, value: Value<Archiv
     "How long the last checkpoint took that was completed.",
     ({ checkpoint }) => checkpoint.lastSeconds,
   ],
+  ["voe_archive_writer_epoch", "The epoch by which this server writes the store.", (archive) => archive.writerEpoch],
+  [
+    "voe_archive_taken_over",
+    "1 when another host has taken the store over, and this one has stopped writing it.",
+    ({ takenOver }) => Number(takenOver !== ""),
+  ],
   [
     "voe_archive_verification_timestamp_seconds",
     "When the last verification ended.",

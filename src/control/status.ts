@@ -116,6 +116,10 @@ interface TargetSpace {
 export interface ArchiveStatus {
   /** Where the store is. */
   readonly store: string;
+  /** The epoch by which this server writes the store. */
+  readonly writerEpoch: number;
+  /** Who has taken the store over, so that this server must not write it any more; "": nobody. */
+  readonly takenOver: string;
   /** Bytes of the volumes' blocks that are not holes, as of their newest checkpoints. */
   readonly logicalBytes: number;
   /** The same of all snapshots: what they would take as files. */

@@ -22,7 +22,7 @@ const SEGMENT_BYTES = 64 * 2 ** 20;
 /** A journal gives space back by whole segments. */
 const SEGMENTS_LEAST = 16;
 /** The parts of the cache that tree nodes have, and directories of packs. */
-const NODE_PART = 8;
+const NODE_PART = 6;
 const DIRECTORY_PART = 4;
 const PROGRESS_EVERY_MS = 2000;
 

@@ -18,7 +18,7 @@ export function archiveStatus(
   targets: readonly Pick<ServedTarget, "name" | "archive" | "config">[],
   remote?: RemoteStatistics,
 ): ArchiveStatus {
-  const { store, index, storedBytes, newBlocks, knownBlocks, packBytes, checkpoint, verification, ...rest } =
+  const { store, writer, index, storedBytes, newBlocks, knownBlocks, packBytes, checkpoint, verification, ...rest } =
     archive.statistics();
   const { journalBytes, journalCheckpointBytes, journalLimitBytes, backlog, volumes, cache } = rest;
   const sum = (of: (volume: (typeof volumes)[number]) => number): number =>
@@ -28,6 +28,8 @@ export function archiveStatus(
   const { running } = verification;
   return {
     store,
+    writerEpoch: writer.epoch,
+    takenOver: writer.failure ?? "",
     logicalBytes,
     snapshotLogicalBytes,
     uniqueBytes: index.plainBytes,
@@ -128,7 +130,9 @@ export function archiveWarnings(archive: ArchiveStatus): string[] {
     `${Math.round((journalBytes / journalLimitBytes) * 100)} % full (${formatBytes(journalBytes)} of ` +
     `${formatBytes(journalLimitBytes)})${backlog.since === "" ? "" : ` with writes since ${shortMoment(backlog.since)}`}; ` +
     whenFull;
-  if (checkpoint.failure !== "") {
+  if (archive.takenOver !== "") {
+    say(archive.takenOver);
+  } else if (checkpoint.failure !== "") {
     say(
       `no checkpoint has succeeded since ${shortMoment(checkpoint.failingSince)} (${checkpoint.failure}). Nothing that was ` +
         `answered is lost: it is in the journal, which is ${journal}. See that the store is there, can be written and ` +

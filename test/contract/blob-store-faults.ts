@@ -6,11 +6,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { allocateMemory, freeMemory } from "../../ffi/memory.ts";
 import type { Memory } from "../../src/base/memory.ts";
 import { BlobStoreError, type BlobStore } from "../../src/blob/blob-store.ts";
+import { withRetry } from "../../src/blob/wrap/retry.ts";
 import { failureOf, getBytes, listAll } from "../support/blob-requests.ts";
-import { onceTo, startFaultProxy, type Fault, type FaultProxy } from "../support/fault-proxy.ts";
+import { everyOther, onceTo, startFaultProxy, type Fault, type FaultProxy } from "../support/fault-proxy.ts";
 import { makeNamedBlob, nameOf } from "../support/named-blob.ts";
 import { titleUnless } from "../support/requirements.ts";
+import { seededRandom, testSeed } from "../support/seeded-random.ts";
 import { until } from "../support/until.ts";
+import { describeBlobStore, type BlobStoreImplementation } from "./blob-store.ts";
 
 /** What the server itself answers, and what the store makes of that. */
 export interface ServerAnswer {
@@ -27,7 +30,9 @@ export interface RemoteStoreImplementation {
   readonly missing?: string | undefined;
   /** Makes an empty place. */
   readonly makePlace: () => Promise<RemotePlace>;
-  /** What is tried; absent: everything. */
+  /** As BlobStoreImplementation.checksNames. */
+  readonly checksNames?: boolean;
+  /** What is tried; absent: everything, and the whole contract. */
   readonly operations?: readonly Operation[];
   /** Answers with 409, 412, 500 and 503 as this server words them. */
   readonly answers: readonly ServerAnswer[];
@@ -81,6 +86,7 @@ const titleOf = ({ kind, ...details }: Fault): string =>
 
 export function describeBlobStoreFaults(implementation: RemoteStoreImplementation): void {
   const { name, missing, makePlace, answers, operations: tried = OPERATIONS } = implementation;
+  if (implementation.operations === undefined) describeBlobStore(failingPlace(implementation));
   describe.skipIf(missing !== undefined)(titleUnless(missing, name), () => {
     let proxy: FaultProxy;
     /** The store as the proxy lets it be seen, with patience and without, and as it is. */
@@ -331,6 +337,38 @@ export function describeBlobStoreFaults(implementation: RemoteStoreImplementatio
       }
     });
   });
+}
+
+/**
+ * The store of a place as it is used, tried again while every other request fails: for the contract of blob stores, which
+ * then holds as if nothing had failed.
+ */
+function failingPlace({ name, makePlace, ...rest }: RemoteStoreImplementation): BlobStoreImplementation {
+  return {
+    ...rest,
+    name: `${name}, at every other request`,
+    async open() {
+      const place = await makePlace();
+      const proxy = await startFaultProxy(place.server);
+      const faults = [...BROKEN, ...BROKEN_BODY, ...BROKEN_UPLOAD].filter(({ kind }) => !kind.startsWith("stall"));
+      const open = async (): Promise<BlobStore> => {
+        // Opening is not tried again, by nobody.
+        proxy.setPlan(undefined);
+        const store = await place.open(proxy.endpoint, PATIENT_TIMEOUT_MS);
+        proxy.setPlan(everyOther(seededRandom(testSeed), faults));
+        const pauses = { firstPauseMs: 1, longestPauseMs: 4, random: Math.random };
+        return withRetry(store, { ...pauses, mostAttempts: 100, mostMs: PATIENT_TIMEOUT_MS });
+      };
+      return {
+        store: await open(),
+        reopen: open,
+        async [Symbol.asyncDispose]() {
+          await proxy[Symbol.asyncDispose]();
+          await place[Symbol.asyncDispose]();
+        },
+      };
+    },
+  };
 }
 
 const titleOfAnswer = ({ headers = {}, body = "" }: ServerAnswer): string =>

@@ -7,6 +7,7 @@ import { describeBlobStoreFaults } from "./blob-store-faults.ts";
 describeBlobStoreFaults({
   name: "a blob store in a CAS server, behind a network that fails",
   missing: missingForLongTests(),
+  checksNames: true,
   makePlace: async () => {
     const under = await startCasServer();
     return {

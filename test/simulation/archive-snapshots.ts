@@ -79,6 +79,14 @@ export class SnapshotBook {
     this.#clones = [];
   }
 
+  /** Throws where one that was made is not among those that an archive lists. */
+  expectAll(listed: (volume: string) => readonly Snapshot[]): void {
+    for (const { setting, id, description } of this.#known) {
+      if (id === undefined || listed(setting.name).some((snapshot) => snapshot.id === id)) continue;
+      throw new Error(`snapshot "${description}" of ${setting.name} was made, and another host does not have it`);
+    }
+  }
+
   /** Reads every snapshot of an archive that was damaged, one of whose records may be lost. */
   async lookAtDamaged(
     lostRecord: string | undefined,

@@ -53,7 +53,7 @@ export const call = (work: (completion: { complete(status: StorageStatus): void 
 export class ArchiveWorld {
   readonly loop: SimulatedLoop;
   readonly disk: SimulatedDisk;
-  readonly versions = new Versions();
+  readonly versions: Versions;
   readonly hasher: Hasher;
   readonly settings: VolumeSetting[] = [];
   archive: Archive | undefined;
@@ -82,9 +82,19 @@ export class ArchiveWorld {
   constructor(
     readonly random: SeededRandom,
     readonly tally: Tally,
+    /** The world in which this one is another host: at the same store and time, and with none of its volumes open. */
+    other?: ArchiveWorld,
   ) {
     this.#words = new Uint32Array(this.#memory.bytes.buffer as ArrayBuffer, 0, this.#memory.lengthBytes / 4);
-    this.loop = new SimulatedLoop(random);
+    this.loop = other?.loop ?? new SimulatedLoop(random);
+    this.versions = other?.versions ?? new Versions();
+    if (other !== undefined) {
+      this.disk = other.disk;
+      this.hasher = other.hasher;
+      this.remote = other.remote;
+      this.#options = other.#options;
+      return;
+    }
     this.disk = new SimulatedDisk(random, this.loop);
     this.disk.shutsDown = true;
     this.disk.waitChance = random.pick([0, 0, 0, 0.2, 1]);
@@ -122,6 +132,11 @@ export class ArchiveWorld {
     this.disk.makeDirectory(STATE);
     this.disk.makeDirectory(BLOBS);
     await this.loop.until("preparing the disk", this.disk.syncDirectory("/"));
+  }
+
+  /** Does what `open` does, while something else runs the loop. */
+  begin(): Promise<void> {
+    return this.#open(this.stateDirectory, BLOBS);
   }
 
   /** Starts a process that opens the archive. Rejects where it does not open; then the process has given up. */
@@ -296,12 +311,17 @@ export class ArchiveWorld {
     }
   }
 
+  /** Gives its memory back. */
+  free(): void {
+    freeMemory(this.#memory);
+  }
+
   /** Does all of `work`, with the world's time, and takes the world down. */
   async running(work: () => Promise<void>): Promise<void> {
     try {
       await this.loop.running(work);
     } finally {
-      freeMemory(this.#memory);
+      this.free();
     }
   }
 }

@@ -13,7 +13,8 @@ const USAGE = `usage: npm run simulate -- [--seeds N] [--seed S] [--minutes M] [
 
 const isCrash = (event: string): boolean =>
   /^(power cuts|kills|orderly ends|crashes during|hosts lost|takeovers|requests that arrived after)/.test(event);
-const isFault = (event: string): boolean => faultNames.includes(event) || /^(bits|files|indexes) /.test(event);
+const isFault = (event: string): boolean =>
+  faultNames.includes(event) || /^(bits|files|indexes) |of the store that|by the store$/.test(event);
 const groups: readonly (readonly [title: string, belongs: (event: string) => boolean])[] = [
   ["ends of processes", isCrash],
   ["faults", isFault],

@@ -2,6 +2,7 @@
  * A seeded life of an archive whose store is far away: crashes at any step of upload and publication, a host that is lost
  * with its state, another one that takes over while the first goes on. What was published is there after all of that.
  */
+import type { Snapshot } from "../../src/storage/cas/snapshot.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { ArchiveClient } from "./archive-client.ts";
 import { ArchiveWorld, CLAIM_CHECK_MS, STATE, type Tally } from "./archive-world.ts";
@@ -9,6 +10,11 @@ import { SimulatedStore } from "./simulated-store.ts";
 
 const LIVES = 5;
 const NOTHING = { reads: false, writes: false };
+
+interface Taken {
+  readonly volumes: Map<string, Uint32Array>;
+  readonly snapshots: Map<string, readonly Snapshot[]>;
+}
 
 export class RemoteRun {
   readonly world: ArchiveWorld;
@@ -124,34 +130,26 @@ export class RemoteRun {
     await this.#open(state === "lost" ? "store" : "state");
   }
 
-  /** Another host takes the store over while this one goes on, which must then stop by itself. */
+  /** Another host takes the store over and serves it while this one goes on, which must then stop by itself. */
   async #takeOver(): Promise<void> {
     const { client, world } = this;
     const { loop, random } = world;
     const old = world.stateDirectory;
-    const taker = await this.#newHost();
+    const taker = new ArchiveWorld(random, world.tally, world);
+    taker.stateDirectory = await this.#newHost();
     client.allowed = { reads: false, writes: true };
-    const progress = { isDone: false };
-    const recovering = world.recoverInto(taker).finally(() => (progress.isDone = true));
-    recovering.catch(() => {});
-    while (!progress.isDone) {
-      client.act();
-      if (random.chance(0.3)) client.snapshots.act(random.pick(world.settings));
-      if (random.chance(0.1)) client.track("a checkpoint", world.archive!.checkpoint(), () => {});
-      await loop.pass(1 + random.below(6));
-      if (client.pendingCount > 20) await client.settle();
-    }
-    await loop.until("a takeover", recovering);
-    for (let step = random.below(10); step > 0; step--) {
-      client.act();
-      await loop.pass(random.below(10));
-    }
-    await client.settle();
-    await loop.pause(2 * CLAIM_CHECK_MS);
-    for (const setting of world.settings) {
-      if (!/was taken over by/.test(world.volume(setting).failure ?? "")) {
-        throw new Error(`${setting.name} was not stopped by the takeover: ${world.volume(setting).failure}`);
-      }
+    const taking = world.recoverInto(taker.stateDirectory).then(() => taker.begin());
+    try {
+      await this.#actUntil(taking);
+      await loop.until("a takeover", taking);
+      const taken = await this.#everythingOf(taker);
+      await this.#actUntil(new Promise<void>((resolve) => void loop.after(3 * CLAIM_CHECK_MS, resolve)));
+      await client.settle();
+      this.#expectStopped();
+      this.#compare(taken);
+      await taker.close();
+    } finally {
+      taker.free();
     }
     await this.#die(random.chance(0.5));
     const refusal = await world.open(old).then(
@@ -160,9 +158,62 @@ export class RemoteRun {
     );
     if (!/was taken over by/.test(refusal)) throw new Error(`the host that was overtaken was not refused: ${refusal}`);
     await this.#die(false);
-    world.stateDirectory = taker;
+    world.stateDirectory = taker.stateDirectory;
     world.count("takeovers");
     await this.#open("store");
+  }
+
+  /** Clients ask for this and that, most of it to be published, until something has ended. */
+  async #actUntil(work: Promise<void>): Promise<void> {
+    const { client, world } = this;
+    const { loop, random } = world;
+    const progress = { isDone: false };
+    const end = (): void => void (progress.isDone = true);
+    work.then(end, end);
+    while (!progress.isDone) {
+      client.act();
+      if (random.chance(0.3)) client.snapshots.act(random.pick(world.settings));
+      await loop.pass(1 + random.below(8));
+      if (client.pendingCount > 20) await client.settle();
+    }
+  }
+
+  /** What another host that has just begun has of the store. */
+  async #everythingOf(taker: ArchiveWorld): Promise<Taken> {
+    const archive = taker.archive!;
+    const taken: Taken = { volumes: new Map(), snapshots: new Map() };
+    for (const setting of this.world.settings) {
+      if (!archive.volumes.includes(setting.name)) continue;
+      const disk = await taker.loop.until("opening a root", archive.openRoot(setting.name));
+      taken.volumes.set(setting.name, await taker.readAll(disk, setting.blockBytes));
+      taken.snapshots.set(setting.name, archive.snapshots(setting.name));
+    }
+    return taken;
+  }
+
+  /** Whatever was answered as published, before or after the takeover, the other host has. */
+  #compare({ volumes, snapshots }: Taken): void {
+    for (const { name } of this.world.settings) {
+      const found = volumes.get(name);
+      if (found === undefined) throw new Error(`${name} was made, and the host that took over does not have it`);
+      const model = this.client.models.get(name)!;
+      if (found.length < model.sectorCount) throw new Error(`${name} has grown, and the other host does not have that`);
+      if (model.publishedPositionOf(found) !== undefined) continue;
+      throw new Error(
+        `${name} was published up to ${model.published}, and the host that took over does not have that; ` +
+          model.differences(found),
+      );
+    }
+    this.client.snapshots.expectAll((volume) => snapshots.get(volume) ?? []);
+  }
+
+  #expectStopped(): void {
+    const { world } = this;
+    for (const setting of world.settings) {
+      const { failure } = world.volume(setting);
+      if (/was taken over by/.test(failure ?? "")) continue;
+      throw new Error(`${setting.name} was not stopped by the takeover: ${failure}`);
+    }
   }
 
   async run(): Promise<void> {

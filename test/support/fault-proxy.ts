@@ -44,6 +44,14 @@ export type Fault =
   /** The answer is whole and right but for its body, which has only its first bytes, and a length that says so. */
   | { readonly kind: "short answer"; readonly keepBytes: number };
 
+const OF_ANSWER_BODIES: ReadonlySet<Fault["kind"]> = new Set([
+  "cut answer",
+  "stall answer",
+  "slow answer",
+  "wrong byte",
+  "short answer",
+]);
+
 export interface ProxiedRequest {
   readonly method: string;
   /** Path and query, as sent. */
@@ -155,10 +163,12 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
   /** Sends the answer of the store, with the fault in it. */
   const deliver = (client: Socket, method: string, received: Message, fault: Fault | undefined): void => {
     const answer = { head: withHeaders(received.head, { Connection: "close" }), body: received.body };
-    // What was to happen to a request that is too short for it does not happen.
-    if (fault === undefined || fault.kind === "wrong request byte" || fault.kind === "cut request") {
-      return void client.end(encode(answer));
-    }
+    // What was to happen to a body that is not there, or too short for it, does not happen.
+    const isPassed =
+      fault?.kind === "wrong request byte" ||
+      fault?.kind === "cut request" ||
+      (answer.body.length === 0 && fault !== undefined && OF_ANSWER_BODIES.has(fault.kind));
+    if (fault === undefined || isPassed) return void client.end(encode(answer));
     const plain = unchunked(answer);
     const { head, body } = plain;
     count(fault);
@@ -184,8 +194,7 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
         return undefined;
       }
       case "wrong byte": {
-        const at = Math.min(fault.atByte, body.length - 1);
-        if (at >= 0) body[at]! ^= 1;
+        body[Math.min(fault.atByte, body.length - 1)]! ^= 1;
         return void client.end(encode(plain));
       }
       case "short answer": {

@@ -27,7 +27,7 @@ export interface ServerProcess extends AsyncDisposable {
  */
 export async function startServer(options: {
   /** By default "serve". */
-  command?: "serve" | "cas-server";
+  command?: "serve" | "cas-server" | "nbd-server";
   arguments: readonly string[];
   /** The directory it runs in: the embedded default puts its data there. */
   directory: string;

@@ -112,6 +112,8 @@ export const someRemote = (over: Partial<RemoteStatus> = {}): RemoteStatus => ({
 
 export const someArchive = (over: Partial<ArchiveStatus> = {}): ArchiveStatus => ({
   store: "the directory /srv/blobs",
+  writerEpoch: 1,
+  takenOver: "",
   logicalBytes: 6 * GIB,
   snapshotLogicalBytes: 9 * GIB,
   uniqueBytes: 3 * GIB,

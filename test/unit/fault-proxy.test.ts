@@ -163,6 +163,19 @@ describe("a fault proxy", () => {
     expectDone("short answer");
   });
 
+  test("does nothing to a body that is not there", async () => {
+    for (const fault of [
+      { kind: "short answer", keepBytes: 0 },
+      { kind: "stall answer", afterBytes: 0 },
+      { kind: "cut request", afterBytes: 0 },
+    ] as const) {
+      once(fault);
+      const answer = await fetch(`${proxy.endpoint}/put`, { method: "HEAD" });
+      expect([answer.status, answer.headers.get("content-length")]).toEqual([200, "1000"]);
+    }
+    expect(proxy.faults.size).toBe(0);
+  });
+
   test("refuses connections until it listens again", async () => {
     once({ kind: "stall request" });
     const broken = reasonOf(put());

@@ -98,6 +98,8 @@ function verdictOf({ status, headers, body }: Refusal, code: string | undefined)
   if (code === undefined && status === 400 && headers.has("x-amz-bucket-region")) return REGION;
   const failure = failureOfStatus(status);
   if (failure === "missing" && body !== "" && code === undefined) {
+    // What does not end as XML or HTML does was cut on the way.
+    if (!body.trimEnd().endsWith(">")) return AGAIN;
     return fixed("denied", "that is no answer of an S3 store: check endpoint");
   }
   if (failure === "missing") return NO_SUCH_KEY;

@@ -29,6 +29,9 @@ import { BARE_REPLY_MOST_BYTES } from "./reply-header.ts";
 import { BUFFER_DATA_AT, type ReplySink } from "./reply-sink.ts";
 import type { NbdRequest } from "./request.ts";
 
+/** So many requests that are no large WRITE, and the client is not writing much any more. */
+const BULK_REQUESTS = 64;
+
 export class Transmission {
   /** Why the connection has to end, where what the client sent breaks the protocol. */
   violation: string | undefined;
@@ -45,6 +48,7 @@ export class Transmission {
   #writtenBytes = 0;
   /** Data of the client that is of no use. */
   #skipBytes = 0;
+  #bulkLeft = 0;
 
   constructor(
     readonly negotiated: Negotiated,
@@ -73,6 +77,11 @@ export class Transmission {
   /** Bytes that are still to come of a large WRITE, whose place is `payload`, or that are to be skipped. */
   get awaitedBytes(): number {
     return this.#writing === undefined ? this.#skipBytes : this.#writing.lengthBytes - this.#writtenBytes;
+  }
+
+  /** Whether the client is writing much: another large WRITE is likely to come. */
+  get isBulk(): boolean {
+    return this.#bulkLeft > 0;
   }
 
   /** Where the awaited bytes of a large WRITE go, from `payloadAt` on. */
@@ -141,6 +150,7 @@ export class Transmission {
     }
     if (to - from < this.#headerBytes) return from;
     if (this.#commands.inFlight === REQUESTS_MOST || !this.sink.hasRoom(BARE_REPLY_MOST_BYTES)) return from;
+    if (this.#bulkLeft > 0) this.#bulkLeft--;
     const request = this.#commands.request;
     this.#readHeader(request, view, from);
     const dataAt = from + this.#headerBytes;
@@ -195,6 +205,7 @@ export class Transmission {
     this.#writing = request;
     this.#writeBuffer = buffer;
     this.#writtenBytes = 0;
+    this.#bulkLeft = BULK_REQUESTS;
     return dataAt;
   }
 

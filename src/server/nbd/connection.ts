@@ -1,5 +1,5 @@
 /** A client's connection from its first byte to its last: handshake, TLS, transmission, end. */
-import { receive } from "../../../ffi/stream-socket.ts";
+import { NOTHING, receive } from "../../../ffi/stream-socket.ts";
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
 import type { Memory } from "../../base/memory.ts";
 import { createHandshake, HANDSHAKE_INPUT_BYTES, type Handshake } from "../../protocol/nbd/handshake.ts";
@@ -9,6 +9,9 @@ import { ReplyQueue, type ReplyQueueOptions, type ReplyTransport } from "./reply
 
 /** More than an option with its data, and than a small request with its. */
 const INPUT_BYTES = Math.max(128 * 2 ** 10, HANDSHAKE_INPUT_BYTES);
+
+/** A header, and little more. */
+const BULK_INPUT_BYTES = 4096;
 
 /** What a connection does with its socket. */
 export interface ConnectionSocket extends ReplyTransport {
@@ -47,6 +50,8 @@ export class Connection {
   /** What the socket brought, and cannot be taken yet. */
   #held: Uint8Array[] = [];
   #isPaused = false;
+  /** What arrives is received past Bun alone. */
+  #isDirect = false;
   #handshake: Handshake;
   /** Replies of the handshake that the socket has not taken yet. */
   #unsent: Uint8Array = new Uint8Array();
@@ -114,7 +119,7 @@ export class Connection {
 
   /** Has the socket bring no more while something waits to be taken. */
   #hold(): void {
-    const shouldPause = this.#held.length > 0;
+    const shouldPause = this.#held.length > 0 || this.#isDirect;
     if (shouldPause === this.#isPaused || this.isClosed) return;
     this.#isPaused = shouldPause;
     if (shouldPause) this.socket.pause();
@@ -162,23 +167,41 @@ export class Connection {
     const { fd } = this.socket;
     const { transmission } = this;
     if (fd < 0 || transmission === undefined || this.#unsent.length > 0) return 0;
-    if (this.#isPaused || this.isClosed || this.#isEnding) return 0;
+    if (this.#held.length > 0 || this.isClosed || this.#isEnding) return 0;
     const { payload, payloadAt, awaitedBytes } = transmission;
     let received: number;
+    let roomIsLeft = true;
     if (this.#from === this.#to && payload !== undefined) {
       received = receive(fd, payload.address + payloadAt, awaitedBytes);
       if (received > 0) transmission.payloadArrived(received);
     } else {
       this.#makeRoom();
-      const roomBytes = INPUT_BYTES - this.#to;
+      // Of a large WRITE only what comes with its header is copied from here.
+      const mostBytes = transmission.isBulk && this.#to === 0 ? BULK_INPUT_BYTES : INPUT_BYTES;
+      const roomBytes = mostBytes - this.#to;
+      roomIsLeft = roomBytes > 0;
       received = roomBytes === 0 ? 0 : receive(fd, this.#input.address + this.#to, roomBytes);
       if (received > 0) this.#to += received;
       // What had to wait may find room now.
       if (this.#to > this.#from) this.#process();
     }
     this.#queue!.flush();
+    if (received > 0) return received;
     // The end of the stream, and a failure, are left to Bun, which finds them as well.
-    return Math.max(received, 0);
+    if (received !== NOTHING && roomIsLeft) this.receiveDirectly(false);
+    return 0;
+  }
+
+  /** Whether large WRITEs are coming, whose data the kernel can put where it belongs. */
+  get isBulk(): boolean {
+    return this.socket.fd >= 0 && this.transmission?.isBulk === true && this.#held.length === 0 && !this.#isEnding;
+  }
+
+  /** Has Bun bring nothing any more, or bring it again. In between someone else has to say when something is there. */
+  receiveDirectly(isDirect: boolean): void {
+    if (this.#isDirect === isDirect || this.isClosed) return;
+    this.#isDirect = isDirect;
+    this.#hold();
   }
 
   /** Takes what is in the input as far as that can be done. Returns whether any of it was taken. */

@@ -258,6 +258,7 @@ export async function openNbdServer(
         for (const connection of guests.keys()) connection.drop("it did not end in time");
         await Promise.race([empty, Bun.sleep(FAREWELL_MS)]);
       }
+      loop.close();
       pool.close();
     },
   };

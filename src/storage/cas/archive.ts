@@ -238,6 +238,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const stopWatching = watchJournal({ journal, job, checkpointBytes: options.journalCheckpointBytes, report });
   claim.onLost((error) => {
     journal.stop(error);
+    stopWatching();
     report("writer", error.message);
   });
   const stopChecking = watchClaim(claim, options.claimCheckMs, report);
@@ -362,6 +363,7 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     verify: (asked) => verifications.verify(asked),
     statistics: () => ({
       store: blobs.description,
+      writer: { epoch: claim.epoch, failure: claim.failure?.message },
       journalBytes: journal.sizeBytes,
       journalCheckpointBytes: options.journalCheckpointBytes,
       journalLimitBytes: options.journalLimitBytes,

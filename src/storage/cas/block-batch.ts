@@ -17,6 +17,8 @@ export interface BlockBatch {
   readonly memory: Memory;
   /** Their hashes, 32 bytes each; 32 zero bytes for a block of zeros. */
   readonly hashes: Uint8Array;
+  /** The same memory. */
+  readonly hashWords: Int32Array;
   /** Numbers, within the batch, of the blocks that are to be packed. */
   readonly chosen: Uint16Array;
 }
@@ -25,6 +27,7 @@ const batchIn = (memory: Memory): BlockBatch => ({
   address: memory.address,
   memory,
   hashes: memory.bytes.subarray(HASHES_AT, CHOSEN_AT),
+  hashWords: new Int32Array(memory.bytes.buffer as ArrayBuffer, HASHES_AT, (CHOSEN_AT - HASHES_AT) / 4),
   chosen: new Uint16Array(memory.bytes.buffer as ArrayBuffer, CHOSEN_AT, MOST_BLOCKS),
 });
 

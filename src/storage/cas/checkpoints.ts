@@ -86,9 +86,22 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     return queue(job).finally(() => urgent--);
   };
 
-  /** Stores what was set apart, and publishes a record of it. */
+  /**
+   * Ends the segment that is appended to, and begins to make all of them durable: a root must not say that it covers
+   * records which power loss could still take away, and others after them. Blocks and nodes need not wait for that.
+   */
+  const coverJournal = (): Promise<void> => {
+    journal.rotate();
+    const covered = journal.sync();
+    // Whoever publishes meets the failure, unless something else has failed before.
+    covered.catch(() => {});
+    return covered;
+  };
+
+  /** Stores what was set apart, and publishes a record of it once the journal is durable that it covers. */
   const storeFrozen = async (
     kept: KeptVolume,
+    covered: Promise<void>,
     kind: RootRecord["kind"],
     description: string,
   ): Promise<StoredRecord> => {
@@ -96,13 +109,16 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     const { record } = kept.newest!;
     const root = await kept.volume.store(pace);
     const { sectorCount, tree, keptBlocks } = kept.volume;
+    await covered;
     // What was kept has new places in the journal, and the record to come says that the old ones are not needed.
     if (keptBlocks > 0) await journal.sync();
-    const change = await allocationChange(
-      reader,
-      { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
-      { root, blockCount: tree.blockCount },
-    );
+    const change =
+      tree.allocationChange ??
+      (await allocationChange(
+        reader,
+        { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
+        { root, blockCount: tree.blockCount },
+      ));
     const stored = await records.publish(kept, {
       // A snapshot without all that was written would be taken for one with it, once the blocks can be read again.
       kind: keptBlocks > 0 ? "checkpoint" : kind,
@@ -114,6 +130,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       logicalBytes: record.logicalBytes + change * kept.volume.blockBytes,
       uniqueBytes: uniqueSoFar(record) + blocks.counters.newBytes - before,
     });
+    tree.countAllocationFromHere();
     kept.frozenSequence = -1;
     kept.volume.thaw();
     return stored;
@@ -164,10 +181,8 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     await log.measured(async () => {
       // Nothing is uploaded for nothing.
       await options.claim.check();
-      journal.rotate();
-      // A root must not say that it covers records which power loss could still take away, and others after them.
-      await journal.sync();
-      for (const kept of changed) await storeFrozen(kept, "checkpoint", "");
+      const covered = coverJournal();
+      for (const kept of changed) await storeFrozen(kept, covered, "checkpoint", "");
       await release();
     });
   };
@@ -198,9 +213,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
         if (freeze(kept)) {
           return log.measured(async () => {
             await options.claim.check();
-            journal.rotate();
-            await journal.sync();
-            const stored = await storeFrozen(kept, "snapshot", description);
+            const stored = await storeFrozen(kept, coverJournal(), "snapshot", description);
             await release();
             assertWhole(kept);
             return stored;

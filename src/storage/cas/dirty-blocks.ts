@@ -33,12 +33,14 @@ export interface DirtyBlocks {
   discard(sector: number, count: number): void;
   /** Where the newest data of a sector is: a place, CLEAN or ZERO. */
   placeOf(sector: number): number;
+  /** How many sectors from this one on, at most `most`, have places that go up by one a sector; 0: it has none. */
+  placedRun(sector: number, most: number): number;
   /** Whether a block has any sector that is not CLEAN. */
   isDirty(block: number): boolean;
   /** Numbers of the dirty blocks from `from` up to, not including, `to`, ascending, without those discarded whole. */
   blocks(from?: number, to?: number): Float64Array;
-  /** Ranges of blocks that were discarded whole, and not written since. */
-  zeroRanges(): IterableIterator<readonly [from: number, to: number]>;
+  /** Ranges of blocks that were discarded whole, and not written since: those that have a part from `from` to before `to`. */
+  zeroRanges(from?: number, to?: number): IterableIterator<readonly [from: number, to: number]>;
 }
 
 /** `blockSectors`: sectors of a block, a power of two. */
@@ -183,6 +185,22 @@ export function dirtyBlocks(blockSectors: number): DirtyBlocks {
       if (keys[slot] === block) return places[slot * blockSectors + sector - block * blockSectors]!;
       return zeroed.has(block) ? ZERO : CLEAN;
     },
+    placedRun(sector, most) {
+      let run = 0;
+      let place = 0;
+      while (run < most) {
+        const block = Math.floor((sector + run) / blockSectors);
+        const slot = slotOf(block);
+        if (keys[slot] !== block) break;
+        const base = (slot - block) * blockSectors + sector;
+        const end = Math.min(most, (block + 1) * blockSectors - sector);
+        if (run === 0) place = places[base]!;
+        if (place <= CLEAN) return 0;
+        while (run < end && places[base + run] === place + run) run++;
+        if (run < end) break;
+      }
+      return run;
+    },
     isDirty: (block) => keys[slotOf(block)] === block || zeroed.has(block),
     blocks(from = 0, to = Infinity) {
       const numbers = new Float64Array(Math.min(used, Math.max(0, to - from)));
@@ -198,6 +216,6 @@ export function dirtyBlocks(blockSectors: number): DirtyBlocks {
       // 262,144 of them take 8 ms.
       return numbers.subarray(0, count).sort();
     },
-    zeroRanges: () => zeroed.intervals(),
+    zeroRanges: (from, to) => zeroed.intervals(from, to),
   };
 }

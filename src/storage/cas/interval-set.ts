@@ -7,8 +7,8 @@ export interface IntervalSet {
   add(from: number, to: number): void;
   /** Takes `from` up to, not including, `to` out. */
   remove(from: number, to: number): void;
-  /** The intervals in rising order. The set must not change meanwhile. */
-  intervals(): IterableIterator<readonly [from: number, to: number]>;
+  /** The intervals in rising order, whole, of which a part lies from `from` to before `to`. The set must not change meanwhile. */
+  intervals(from?: number, to?: number): IterableIterator<readonly [from: number, to: number]>;
   clear(): void;
 }
 
@@ -52,8 +52,11 @@ export function intervalSet(): IntervalSet {
       const begin = last % 2 === 1 ? [to] : [];
       bounds.splice(first, last - first, ...end, ...begin);
     },
-    *intervals() {
-      for (let i = 0; i < bounds.length; i += 2) yield [bounds[i]!, bounds[i + 1]!] as const;
+    *intervals(from = -Infinity, to = Infinity) {
+      const before = countBelow(from, true);
+      for (let i = before - (before % 2); i < bounds.length && bounds[i]! < to; i += 2) {
+        yield [bounds[i]!, bounds[i + 1]!] as const;
+      }
     },
     clear() {
       bounds = [];

@@ -2,7 +2,6 @@
  * From batches of new blocks to packs in the blob store. What was appended is never given up: where the store refuses a
  * pack it is kept, batches wait, and all of it is tried again with the next `emptyBatch` or `sync`.
  */
-import { DIGEST_BYTES } from "../../base/hash.ts";
 import type { BlobStore } from "../../blob/blob-store.ts";
 import { allocateBatch, freeBatch, type BlockBatch } from "./block-batch.ts";
 import type { BlocksUnderWay } from "./blocks-under-way.ts";
@@ -11,9 +10,13 @@ import { PackDirectory } from "./pack-directory.ts";
 import { ENTRY, ENTRY_BYTES, FOOTER_BYTES, packBlobName, type BlockKind } from "./pack-format.ts";
 import type { PackJobResult, PackState } from "./pack-jobs.ts";
 import type { PackRunner } from "./pack-runner.ts";
+import { asWords, HASH_WORDS } from "./tree/shape.ts";
 
-/** Packs that are filled or stored at a time unless configured: one is filled while the others are on their way. */
-const PACKS_AT_ONCE = 3;
+/**
+ * Packs that are filled or stored at a time unless configured: one is filled while others are hashed, written and told
+ * to the index.
+ */
+const PACKS_AT_ONCE = 4;
 /** Batches under way: one is filled, one hashed, one packed, and one waits so that nobody else does. */
 const MOST_BATCHES = 4;
 
@@ -106,7 +109,8 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
     await blobs.put(packBlobName(name), bytes.subarray(0, sizeBytes));
     const directory = new PackDirectory(bytes.slice(pack.dataBytes, sizeBytes - FOOTER_BYTES));
     await options.stored(name, directory, sizeBytes);
-    for (let at = 0; at < directory.bytes.length; at += ENTRY_BYTES) underWay.remove(directory.bytes, at + ENTRY.hash);
+    const words = asWords(directory.bytes);
+    for (let at = ENTRY.hash / 4; at < words.length; at += ENTRY_BYTES / 4) underWay.remove(words, at);
   };
 
   /** Puts a pack into the store, then its memory is free again. */
@@ -170,7 +174,7 @@ export function createPackWriter(options: PackWriterOptions): PackWriter {
       });
       tellReports(result);
       for (let i = waiting.next, ordinal = open.entryCount; i < result.next; i++, ordinal++) {
-        underWay.moveToPack(batch.hashes, batch.chosen[i]! * DIGEST_BYTES, open.space, ordinal);
+        underWay.moveToPack(batch.hashWords, batch.chosen[i]! * HASH_WORDS, open.space, ordinal);
       }
       open.entryCount = result.entryCount;
       open.dataBytes = result.dataBytes;

@@ -21,7 +21,7 @@ import { KIND_DATA, KIND_NODE, PACK_TARGET_BYTES } from "./pack-format.ts";
 import { inThreadRunner, type PackRunner } from "./pack-runner.ts";
 import { createPackWriter } from "./pack-writer.ts";
 import { forEachBounded, Slice } from "./tree/bounded-work.ts";
-import { NODE_BYTES } from "./tree/shape.ts";
+import { HASH_WORDS, NODE_BYTES } from "./tree/shape.ts";
 import { NOT_IN_MEMORY, type NodeStore } from "./tree/node-store.ts";
 
 /** Memory for directories unless configured: those of 5 GiB of data in blocks of 4 KiB. */
@@ -131,7 +131,7 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
 
   /** Notes a block of a batch as being under way, unless it is already. */
   const admit = (batch: BlockBatch, block: number, lengthBytes: number): boolean => {
-    if (!underWay.addInBatch(batch.hashes, block * DIGEST_BYTES, batch, block)) {
+    if (!underWay.addInBatch(batch.hashWords, block * HASH_WORDS, batch, block)) {
       counters.knownBlocks++;
       return false;
     }
@@ -238,6 +238,9 @@ export function packedBlocks(options: PackedBlocksOptions): PackedBlocks {
         return NODE_BYTES;
       },
       async get(hash) {
+        if (reader.tryReadMany(hash, 1, NODE_BYTES, nodeMemory, 0) === OK) {
+          return nodeMemory.bytes.slice(0, NODE_BYTES);
+        }
         const memory = allocateMemory(NODE_BYTES);
         try {
           const status = await reader.readMany(hash, 1, NODE_BYTES, memory, 0);

@@ -97,7 +97,8 @@ export async function recoverVolumes(options: RecoverOptions): Promise<Recovered
     // A journal that began anew would count from 1, and its records would be taken for those that the roots cover.
     throw new Error(
       `${directory} holds no journal, and ${blobs.description} has volumes that were written through one: the state ` +
-        `directory is another one, or is lost, and with it what was answered since the last checkpoint`,
+        `directory is another one, or is lost, and with it what was answered since the last checkpoint. If it is lost, or ` +
+        `the store is a copy, voe recover makes one from the store`,
     );
   }
   // After the roots were read: none of them is then of a later writer.

@@ -11,6 +11,8 @@ import { uniqueSoFar } from "./volume-changes.ts";
 
 export interface ArchiveStatistics {
   readonly store: string;
+  /** The epoch by which this host writes the store, and why it must not any more, where another has taken over. */
+  readonly writer: { readonly epoch: number; readonly failure: string | undefined };
   readonly journalBytes: number;
   /** Size of the journal at which a checkpoint begins, and at which writes wait for one. */
   readonly journalCheckpointBytes: number;

@@ -4,8 +4,9 @@ import type { Memory } from "../../base/memory.ts";
 import { LATER, OK, SECTOR_BYTES } from "../block-storage.ts";
 import { BATCH_BYTES, type BlockBatch } from "./block-batch.ts";
 import type { DirtyBlocks } from "./dirty-blocks.ts";
+import type { Journal } from "./journal.ts";
 import type { Pace } from "./pace.ts";
-import { readSectors, tryReadSectors, type SectorSource } from "./sector-source.ts";
+import { readSectors, RECORD_SECTORS, tryReadSectors, type SectorSource } from "./sector-source.ts";
 
 /** Most bytes that are read in one go: with 0.1 ms no one has to wait for it. */
 const RUN_MOST_BYTES = 256 * 1024;
@@ -66,6 +67,29 @@ export async function storeChanges(
 }
 
 /**
+ * Reads sectors that are in the journal, record by record, as nearly all that changed are, without asking for the place
+ * of each; yields how many, up to one that is elsewhere or takes waiting.
+ */
+function tryReadPlaced(
+  journal: Journal,
+  changes: DirtyBlocks,
+  sector: number,
+  count: number,
+  memory: Memory,
+  at: number,
+): number {
+  let done = 0;
+  while (done < count) {
+    const place = changes.placeOf(sector + done);
+    const inRecord = RECORD_SECTORS - (place % RECORD_SECTORS);
+    const run = changes.placedRun(sector + done, Math.min(count - done, inRecord));
+    if (run === 0 || journal.tryRead(place, run * SECTOR_BYTES, memory, at + done * SECTOR_BYTES) !== OK) break;
+    done += run;
+  }
+  return done;
+}
+
+/**
  * Fills a batch with the blocks of these ascending numbers, those that are neighbours in one go. Where some cannot be
  * read it yields those of one run, and the batch has to be filled again without them.
  */
@@ -91,7 +115,12 @@ async function fill(
     const sector = block * blockSectors;
     const count = (end - first) * blockSectors;
     const at = first * blockBytes;
-    let status = tryReadSectors(source, placeOf, sector, count, memory, at, scratch);
+    const done = tryReadPlaced(source.journal, changes, sector, count, memory, at);
+    const doneBytes = done * SECTOR_BYTES;
+    let status =
+      done === count
+        ? OK
+        : tryReadSectors(source, placeOf, sector + done, count - done, memory, at + doneBytes, scratch);
     if (status === LATER) status = await readSectors(source, placeOf, sector, count, memory, at);
     if (status !== OK) {
       const unreadable: number[] = [];

@@ -8,6 +8,8 @@ import type { TreeRoot } from "./tree/walk.ts";
 
 /** Changed blocks that one call looks at, in 3 to 5 ms; the extents it gives end before the next. */
 const MOST_CHANGED_BLOCKS = 32768;
+/** Nodes of the tree's lowest level that it reads: 1 GiB of data in blocks of 4 KiB. */
+const MOST_LEAVES = 2048;
 
 /** Sectors from `from` up to, not including, `to`. */
 interface Run {
@@ -39,7 +41,7 @@ export async function treeExtents(
   const end = Math.min(sector + count, endBlock * blockSectors);
   // Gathered before anything is waited for: what is written meanwhile is as if it came after.
   const runs = layers
-    .map((layer, i) => runsOf(layer, changed[i]!, blockSectors, end))
+    .map((layer, i) => runsOf(layer, changed[i]!, blockSectors, fromBlock, end))
     .reduceRight<Run[]>((under, over) => [...overlaid(under, over)], []);
 
   let next = 0;
@@ -56,21 +58,23 @@ export async function treeExtents(
     }
   };
   // Clients ask bit by bit: the nodes stay at hand for the next call.
+  let toldBlocks = fromBlock;
   const loading = { read: reader.load.bind(reader) };
-  const range = { fromBlock, toBlock: Math.ceil(end / blockSectors) };
+  const range = { fromBlock, toBlock: Math.ceil(end / blockSectors), mostLeaves: MOST_LEAVES };
   for await (const { firstBlock, blockCount, isHole } of allocatedRanges(loading, tree, range)) {
-    addUpTo(Math.min(end, (firstBlock + blockCount) * blockSectors), isHole);
+    toldBlocks = firstBlock + blockCount;
+    addUpTo(Math.min(end, toldBlocks * blockSectors), isHole);
     if (list.isFull) break;
   }
-  // A volume that grew since the commit.
-  addUpTo(end, true);
+  // A volume that grew since the commit has holes behind its tree.
+  if (toldBlocks >= Math.min(range.toBlock, tree.blockCount)) addUpTo(end, true);
   return list.extents;
 }
 
 /** What a layer says of the sectors before `end`, ascending: nothing of what did not change. */
-function runsOf(layer: DirtyBlocks, blocks: Float64Array, blockSectors: number, end: number): Run[] {
+function runsOf(layer: DirtyBlocks, blocks: Float64Array, blockSectors: number, fromBlock: number, end: number): Run[] {
   const runs: Run[] = [];
-  const zeroed = [...layer.zeroRanges()];
+  const zeroed = [...layer.zeroRanges(fromBlock, end / blockSectors)];
   let next = 0;
   for (const block of blocks) {
     for (; next < zeroed.length && zeroed[next]![0] < block; next++) runs.push(zeroRun(zeroed[next]!, blockSectors));

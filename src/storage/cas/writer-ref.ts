@@ -2,6 +2,7 @@
  * The refs that say who writes a store: `writer/EPOCH`, each created once, the highest of which is the writer's. They
  * are never deleted: a number that is free again could be taken by one who was overtaken long ago.
  */
+import { printable } from "../../base/printable.ts";
 import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
 import { encodeChecked, parseChecked } from "./checked-file.ts";
 
@@ -81,4 +82,4 @@ export async function newestWriter(blobs: BlobStore): Promise<Writer | undefined
 
 /** A writer for people: the host, and since when. */
 export const describeWriter = ({ epoch, host, claimedMs }: Writer): string =>
-  `${host} (epoch ${epoch}, since ${new Date(claimedMs).toISOString().slice(0, 19).replace("T", " ")} UTC)`;
+  `${printable(host)} (epoch ${epoch}, since ${new Date(claimedMs).toISOString().slice(0, 19).replace("T", " ")} UTC)`;

@@ -56,6 +56,24 @@ describe("on disk", () => {
     expect(statSync(path).mode & 0o777).toBe(0o700);
   });
 
+  test("a large blob is stored whole, wherever in memory it lies and whatever its length", async () => {
+    const store = await open(true);
+    const memory = allocateMemory(2 ** 21 + 4096);
+    memory.bytes.set(makeNamedBlob(memory.lengthBytes, 2).bytes);
+    const largest = 2 ** 21;
+    const pieces = [largest, largest - 1, 2 ** 20, 2 ** 20 + 513].flatMap((length) => [
+      memory.bytes.subarray(0, length),
+      memory.bytes.subarray(7, 7 + length),
+      memory.bytes.slice(0, length),
+    ]);
+    for (const [index, bytes] of pieces.entries()) {
+      const name = nameOf(new Uint8Array([index]));
+      await store.put(name, bytes);
+      expect(Buffer.compare(readFileSync(join(path, pathOf(name))), bytes)).toBe(0);
+    }
+    freeMemory(memory);
+  });
+
   test("a blob gets its name when its bytes are durable, and is stored when the name is", async () => {
     const files = traceFileSystem(path);
     const store = await open(true, files);

@@ -119,7 +119,9 @@ test("the operator's page lists every metric, and neither it nor its alerts name
   const monitoring = page.slice(page.indexOf("\n## Monitoring"), page.indexOf("\n## Snapshots"));
   const named = new Set([...monitoring.matchAll(/\bvoe_[a-z_]+/g)].map(([name]) => name));
   expect([...named].toSorted()).toEqual(
-    [...parse(renderMetrics(someReport({ archives: [someArchive({ remote: someRemote() })] }))).keys()].toSorted(),
+    [
+      ...parse(renderMetrics(someReport({ nbd: someNbd(), archives: [someArchive({ remote: someRemote() })] }))).keys(),
+    ].toSorted(),
   );
 });
 

@@ -47,6 +47,12 @@ test("volumes tell their targets, exposed snapshots among them, what was written
   await running.stop();
 });
 
+test("an archive that was taken over says so, and not that its checkpoints are tried again", () => {
+  const checkpoint = { ...someArchive().checkpoint, failure: "taken over", failingSince: "2026-01-31T12:00:00.000Z" };
+  const warnings = archiveWarnings(someArchive({ takenOver: "it was taken over by other", checkpoint }));
+  expect(warnings).toEqual(["archive the directory /srv/blobs: it was taken over by other"]);
+});
+
 test("how a store far away fares is told as it is counted, with moments", async () => {
   const running = await bed.start([bed.target("e1.0")]);
   const { archive } = running.targets.archiveOf("e1.0")!;

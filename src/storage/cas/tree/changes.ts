@@ -16,6 +16,8 @@ export class Changes {
   /** Changed nodes that were made, and those that they replace. */
   made = 0;
   replaced = 0;
+  /** How many blocks more are data, and not holes, than before; undefined where what was there before was not read. */
+  allocationChange: number | undefined = 0;
   readonly #reader: NodeReader;
   readonly #blockCount: number;
 
@@ -32,7 +34,7 @@ export class Changes {
       const next: Group[] = [];
       const fill = (node: ChangedNode, group: Group): void => {
         if (level > 1) split(node, group, blocks, next);
-        else fillLeaf(node, group, blocks, hashes);
+        else this.#count(fillLeaf(node, group, blocks, hashes));
       };
       await forEachBounded(groups, LOADS_MOST, (group) => {
         const { parent, slot, from, to } = group;
@@ -60,6 +62,7 @@ export class Changes {
       const child = parent.children?.[slot];
       if (child !== undefined && child.hash === undefined) this.replaced += 1 + countChanged(child);
       placeHash(parent, slot, HOLE_WORDS, 0);
+      this.#count(level === 0 ? -1 : undefined);
       return;
     }
     const node = await this.#own(parent, slot, level, false, first);
@@ -85,13 +88,22 @@ export class Changes {
       return this.#adopt(parent, slot, copyNode(present, generation));
     }
     const at = slot * HASH_WORDS;
-    if (isOverwritten || isHole(parent.words, at)) return this.#adopt(parent, slot, makeNode(level, generation));
+    if (isHole(parent.words, at)) return this.#adopt(parent, slot, makeNode(level, generation));
+    if (isOverwritten) {
+      this.#count(undefined);
+      return this.#adopt(parent, slot, makeNode(level, generation));
+    }
     const place: NodePlace = { level, firstBlock: block - (block % blocksUnder(level)), blockCount: this.#blockCount };
     const words = this.#reader.tryLoad(parent.words, at, place);
     if (words !== undefined) return this.#adopt(parent, slot, makeNode(level, generation, words));
     return this.#reader
       .load(parent.words, at, place)
       .then((words) => this.#adopt(parent, slot, makeNode(level, generation, words.slice())));
+  }
+
+  #count(change: number | undefined): void {
+    if (this.allocationChange === undefined || change === undefined) this.allocationChange = undefined;
+    else this.allocationChange += change;
   }
 
   #adopt(parent: ChangedNode, slot: number, node: ChangedNode): ChangedNode {
@@ -119,10 +131,15 @@ function split(parent: ChangedNode, group: Group, blocks: ArrayLike<number>, gro
   }
 }
 
-function fillLeaf(leaf: ChangedNode, group: Group, blocks: ArrayLike<number>, hashes: Int32Array): void {
+/** Yields how many blocks more are data than before. */
+function fillLeaf(leaf: ChangedNode, group: Group, blocks: ArrayLike<number>, hashes: Int32Array): number {
+  let change = 0;
   for (let at = group.from; at < group.to; at++) {
-    placeHash(leaf, slotOf(blocks[at]!, 1), hashes, at * HASH_WORDS);
+    const slot = slotOf(blocks[at]!, 1);
+    change += Number(isHole(leaf.words, slot * HASH_WORDS)) - Number(isHole(hashes, at * HASH_WORDS));
+    placeHash(leaf, slot, hashes, at * HASH_WORDS);
   }
+  return change;
 }
 
 function areHoles(hashes: Int32Array, from: number, to: number): boolean {

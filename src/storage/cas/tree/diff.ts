@@ -176,23 +176,40 @@ export interface AllocatedRange extends BlockRange {
 }
 
 /**
- * Which blocks of a tree are data and which are holes: ranges that take turns and together are all that was asked for.
- * No block is read, and no node under a hole. Throws NodeError.
+ * Which blocks of a tree are data and which are holes: ranges that take turns and together are all that was asked for,
+ * or end early, after `mostLeaves` nodes of the lowest level. No block is read, and no node under a hole. Throws
+ * NodeError.
  */
 export async function* allocatedRanges(
   reader: NodeReader,
   tree: TreeRoot,
-  { fromBlock = 0, toBlock = Infinity }: RangeOptions = {},
+  { fromBlock = 0, toBlock = Infinity, mostLeaves = Infinity }: RangeOptions & { readonly mostLeaves?: number } = {},
 ): AsyncGenerator<AllocatedRange, void, undefined> {
   const empty = { root: new Uint8Array(HASH_BYTES), blockCount: tree.blockCount };
-  const end = Math.min(toBlock, tree.blockCount);
-  let at = fromBlock;
-  for await (const data of diff(reader, empty, tree, { fromBlock, toBlock: end })) {
-    if (data.firstBlock > at) yield { firstBlock: at, blockCount: data.firstBlock - at, isHole: true };
-    yield { ...data, isHole: false };
-    at = data.firstBlock + data.blockCount;
+  let end = Math.min(toBlock, tree.blockCount);
+  let range = { firstBlock: fromBlock, blockCount: 0, isHole: true };
+  let leafCount = 0;
+  for await (const leaf of differingLeaves(reader, empty, tree, { fromBlock, toBlock: end })) {
+    for (let slot = leaf.fromSlot; slot < leaf.toSlot; slot++) {
+      if (isHole(leaf.b, slot * HASH_WORDS)) continue;
+      const block = leaf.firstBlock + slot;
+      const rangeEnd = range.firstBlock + range.blockCount;
+      if (range.isHole || block > rangeEnd) {
+        if (!range.isHole) yield range;
+        const holeStart = range.isHole ? range.firstBlock : rangeEnd;
+        if (block > holeStart) yield { firstBlock: holeStart, blockCount: block - holeStart, isHole: true };
+        range = { firstBlock: block, blockCount: 0, isHole: false };
+      }
+      range.blockCount++;
+    }
+    if (++leafCount === mostLeaves) {
+      end = Math.min(end, leaf.firstBlock + FANOUT);
+      break;
+    }
   }
-  if (at < end) yield { firstBlock: at, blockCount: end - at, isHole: true };
+  if (!range.isHole) yield range;
+  const holeStart = range.firstBlock + range.blockCount;
+  if (end > holeStart) yield { firstBlock: holeStart, blockCount: end - holeStart, isHole: true };
 }
 
 /** A hash, and the level and size of the tree that it stands in. */

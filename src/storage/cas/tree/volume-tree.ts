@@ -60,6 +60,7 @@ export class VolumeTree {
   /** Being made now. */
   #changes: Changes | undefined;
   #changedNodes = 0;
+  #allocationChange: number | undefined = 0;
   /** Whether changes were made during a commit, which makes the count of changed nodes an upper bound until both end. */
   #overlapped = false;
 
@@ -93,6 +94,18 @@ export class VolumeTree {
   /** Their memory. */
   get changedBytes(): number {
     return this.changedNodes * CHANGED_NODE_BYTES;
+  }
+
+  /**
+   * How many blocks more are data, and not holes, than at the last `countAllocationFromHere`, or when the tree was
+   * opened; undefined where that takes `allocationChange` of diff.ts, since nodes were replaced without being read.
+   */
+  get allocationChange(): number | undefined {
+    return this.#allocationChange;
+  }
+
+  countAllocationFromHere(): void {
+    this.#allocationChange = 0;
   }
 
   /**
@@ -253,6 +266,9 @@ export class VolumeTree {
     try {
       await make(changes);
       this.#top = top;
+      const { allocationChange } = changes;
+      if (this.#allocationChange === undefined || allocationChange === undefined) this.#allocationChange = undefined;
+      else this.#allocationChange += allocationChange;
     } finally {
       this.#changes = undefined;
       // What a commit holds is not gone when it is replaced: the commit takes it off.

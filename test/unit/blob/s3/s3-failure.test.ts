@@ -28,6 +28,7 @@ const refusals: [refusal: Refusal, failure: string, text: string][] = [
   [{ status: 404 }, "missing", "it was deleted, or never stored there"],
   [{ status: 404, code: "NoSuchBucket" }, "denied", "there is no bucket bkt at s3.example.com: check bucket, endpoint"],
   [{ status: 404, body: "<html>Not found</html>" }, "denied", "no answer of an S3 store: check endpoint"],
+  [{ status: 404, body: "<?xml vers" }, "unavailable", "it may work when it is tried again"],
   [{ status: 403, code: "AccessDenied" }, "denied", "not permitted to do that: check the policies"],
   [{ status: 403 }, "denied", "check the credentials, and what they are permitted"],
   [{ status: 403, code: "InvalidAccessKeyId" }, "denied", "check access_key_id"],

@@ -225,3 +225,30 @@ test("a client of EXPORT_NAME is served, and one that asks for what is not there
   wrong.send(joined(u32(3), exportName("nothing")));
   await wrong.closed;
 });
+
+test("a client that writes much, at once or bit by bit, has all of it written, and its end is noticed", async () => {
+  const storage = memoryStorage(32_768);
+  await using bed = await openNbdBed({ targets: (directory) => [memoryTarget("e1.0", directory, {}, storage)] });
+  const client = await bed.connect();
+  await client.go("");
+  const data = Uint8Array.from({ length: 2 ** 20 }, (_, i) => (i * 31) >> 6);
+  for (let i = 0; i < 8; i++) {
+    client.send(request({ type: CMD.WRITE, cookie: BigInt(i), offset: i * 2 ** 20, data }));
+  }
+  for (let i = 0; i < 8; i++) expect((await client.receive(20))[15]).toBe(i);
+  const slow = request({ type: CMD.WRITE, cookie: 8n, offset: 2 ** 23, data });
+  for (const part of [slow.subarray(0, 100_000), slow.subarray(100_000, 100_001), slow.subarray(100_001)]) {
+    client.send(part);
+    await Bun.sleep(3);
+  }
+  expect((await client.receive(20))[15]).toBe(8);
+  for (let i = 0; i < 9; i++) {
+    const { data: read } = await client.reply({ type: CMD.READ, offset: i * 2 ** 20, length: 2 ** 20 });
+    expect(Buffer.compare(read, data)).toBe(0);
+  }
+  client.send(slow.subarray(0, 500_000));
+  await until(() => bed.server.status().connections[0]!.inFlight === 1);
+  client.end();
+  await until(() => bed.server.status().connections.length === 0);
+  expect(bed.server.status().bufferBytes).toBe(0);
+});

@@ -6,6 +6,7 @@ import { createBlocksUnderWay } from "../../../../src/storage/cas/blocks-under-w
 import { allocateMemory } from "../../../../ffi/memory.ts";
 import { allocatePackSpace, PackBuilder } from "../../../../src/storage/cas/pack-builder.ts";
 import { KIND_DATA } from "../../../../src/storage/cas/pack-format.ts";
+import { asWords, HASH_WORDS } from "../../../../src/storage/cas/tree/shape.ts";
 import { fillRandom } from "../../../support/block-content.ts";
 import { seededRandom } from "../../../support/seeded-random.ts";
 
@@ -28,10 +29,10 @@ test("adding, moving and removing agree with a set, however the hashes collide (
     const number = random.below(hashes.length);
     const hash = hashes[number]!;
     if (random.chance(step < 30_000 ? 0.7 : 0.3)) {
-      expect(underWay.addInBatch(hash, 0, batch, number % 256)).toBe(!model.has(number));
+      expect(underWay.addInBatch(asWords(hash), 0, batch, number % 256)).toBe(!model.has(number));
       model.add(number);
     } else {
-      underWay.remove(hash, 0);
+      underWay.remove(asWords(hash), 0);
       model.delete(number);
     }
     if (underWay.count !== model.size) throw new Error(`step ${step}: ${underWay.count} instead of ${model.size}`);
@@ -49,7 +50,7 @@ test("a block is read from its batch, and from its pack once it is there", () =>
   const builder = new PackBuilder({ hasher, compression: lz4, targetBytes: 2 ** 20, space, report: () => {} });
   batch.memory.bytes.fill(7, 4096, 8192);
   hasher.hash(batch.memory.bytes, 4096, 4096, batch.hashes, DIGEST_BYTES);
-  expect(underWay.addInBatch(batch.hashes, DIGEST_BYTES, batch, 1)).toBe(true);
+  expect(underWay.addInBatch(batch.hashWords, HASH_WORDS, batch, 1)).toBe(true);
   const target = allocateMemory(8192);
   const expectBlock = (): void => {
     target.bytes.fill(0);
@@ -59,7 +60,7 @@ test("a block is read from its batch, and from its pack once it is there", () =>
   };
   expectBlock();
   const ordinal = builder.tryAppend(KIND_DATA, batch.hashes, DIGEST_BYTES, batch.memory, 4096, 4096);
-  underWay.moveToPack(batch.hashes, DIGEST_BYTES, space, ordinal);
+  underWay.moveToPack(batch.hashWords, HASH_WORDS, space, ordinal);
   batch.memory.bytes.fill(9, 0, 8192);
   expectBlock();
   // Memory that has gone bad gives no block.

@@ -48,12 +48,19 @@ for (const blockSectors of [1, 8, 128]) {
         dirty.discard(sector, count);
         model.fill(ZERO, sector, sector + count);
       } else {
-        dirty.write(sector, count, step * 2048, 3);
-        for (let i = 0; i < count; i++) model[sector + i] = step * 2048 + i * 3;
+        const stride = random.chance(0.5) ? 1 : 3;
+        dirty.write(sector, count, step * 4096, stride);
+        for (let i = 0; i < count; i++) model[sector + i] = step * 4096 + i * stride;
       }
       if (step % 100 !== 0) continue;
       for (let i = 0; i < SECTORS; i++)
         if (dirty.placeOf(i) !== model[i]) expect([i, dirty.placeOf(i)]).toEqual([i, model[i]!]);
+      for (let i = 0; i < SECTORS; i++) {
+        const most = 1 + random.below(Math.min(300, SECTORS - i));
+        let run = model[i]! > 0 ? 1 : 0;
+        while (run > 0 && run < most && model[i + run] === model[i]! + run) run++;
+        if (dirty.placedRun(i, most) !== run) expect([i, most, dirty.placedRun(i, most)]).toEqual([i, most, run]);
+      }
       const listed = new Set(dirty.blocks());
       expect(listed.size).toBe(dirty.blockCount);
       for (const [from, to] of dirty.zeroRanges()) for (let block = from; block < to; block++) listed.add(block);

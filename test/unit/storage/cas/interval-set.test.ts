@@ -52,3 +52,22 @@ test(`random changes are those of a plain set, with the fewest intervals (seed $
     expect(set.size).toBe(runs);
   }
 });
+
+test("the intervals of a range are those that have a part in it", () => {
+  const set = intervalSet();
+  for (const [from, to] of [
+    [10, 20],
+    [30, 40],
+    [50, 60],
+  ] as const) {
+    set.add(from, to);
+  }
+  expect([...set.intervals(19, 31)]).toEqual([
+    [10, 20],
+    [30, 40],
+  ]);
+  expect([...set.intervals(20, 30)]).toEqual([]);
+  expect([...set.intervals(40, 51)]).toEqual([[50, 60]]);
+  expect([...set.intervals(0, 10)]).toEqual([]);
+  expect([...set.intervals(60)]).toEqual([]);
+});

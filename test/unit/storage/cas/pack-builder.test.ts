@@ -7,6 +7,7 @@ import {
   ENTRY_BYTES,
   FOOTER_BYTES,
   KIND_DATA,
+  KIND_NODE,
   PACK_MOST_BYTES,
 } from "../../../../src/storage/cas/pack-format.ts";
 import { PackBuilder } from "../../../../src/storage/cas/pack-builder.ts";
@@ -80,6 +81,31 @@ test("the same blocks make the same pack", () => {
   const blocks = makeBlocks(30, 4);
   expect(packOf(blocks).name.toHex()).toBe(packOf(blocks).name.toHex());
   expect(packOf(blocks).name.toHex()).not.toBe(packOf(blocks.toReversed()).name.toHex());
+});
+
+test("of data that does not compress LZ4 tries a part, and all of it again once a block compresses", () => {
+  let tried = 0;
+  const counted: Compression = { ...lz4, compress: (...what) => (tried++, lz4.compress(...what)) };
+  const builder = makeBuilder({ compression: counted });
+  const [text, ...random] = [...Array(402).keys()].map((index) => {
+    const bytes = new Uint8Array(4096);
+    if (index > 0) crypto.getRandomValues(bytes);
+    return { bytes, hash: new Uint8Array(32), kind: KIND_DATA } as const;
+  });
+  for (const block of random.slice(0, 400)) append(builder, block);
+  expect(tried).toBeLessThan(100);
+  expect(tried).toBeGreaterThan(50);
+  // Blocks of another kind are judged for themselves.
+  const before = builder.dataBytes;
+  append(builder, { ...text!, kind: KIND_NODE });
+  expect(builder.dataBytes - before).toBeLessThan(100);
+  for (let i = 0; i < 20; i++) append(builder, text!);
+  // Most of them compressed: seven at most were not tried.
+  expect(builder.dataBytes - before).toBeLessThan(8 * 4096);
+  tried = 0;
+  append(builder, random[400]!);
+  expect(tried).toBe(1);
+  builder.free();
 });
 
 test("a finished pack takes no more blocks, an empty one is not finished", () => {

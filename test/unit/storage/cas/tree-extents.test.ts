@@ -103,6 +103,21 @@ test("more changes than one call looks at end its extents early, and the next ca
   expect(calls).toBe(4);
 });
 
+test("more of a tree than one call reads ends its extents early, and the next call goes on", async () => {
+  const blockCount = 3000 * 128;
+  const { root, reader } = await committed(
+    blockCount,
+    Array.from({ length: 3000 }, (_, leaf) => leaf * 128 + 5),
+  );
+  const source = { reader, tree: root, blockBytes: BLOCK_BYTES, layers: [] };
+  const first = await treeExtents(source, 0, blockCount * BLOCK_SECTORS, 100_000);
+  expect(first.reduce((sum, { sectorCount }) => sum + sectorCount, 0)).toBe(2048 * 128 * BLOCK_SECTORS);
+  expect(first.length).toBe(2 * 2048 + 1);
+  const from = 2048 * 128 * BLOCK_SECTORS;
+  const second = await treeExtents(source, from, blockCount * BLOCK_SECTORS - from, 100_000);
+  expect(second.reduce((sum, { sectorCount }) => sum + sectorCount, 0)).toBe(952 * 128 * BLOCK_SECTORS);
+});
+
 test("a node that is missing is an error, and no hole", async () => {
   const { root } = await committed(1000, [5, 900]);
   const { store: empty } = makeTree(1000);

@@ -72,6 +72,8 @@ async function run(seed: number): Promise<void> {
   let tree = new VolumeTree(reader, blockCount);
   let model = new Map<number, number>();
   const saved: Saved[] = [{ tree: { root: HOLE_HASH, blockCount }, model: new Map() }];
+  /** Blocks that were data when the tree began to count. */
+  let countedFrom = 0;
   /** Everything begun and not awaited yet. */
   let begun: Promise<unknown>[] = [];
   const check = async (block: number): Promise<void> => {
@@ -118,10 +120,16 @@ async function run(seed: number): Promise<void> {
       model = new Map(saved[at]!.model);
       reader = makeReader(store, cacheBytes);
       tree = new VolumeTree(reader, blockCount, saved[at]!.tree.root);
+      countedFrom = model.size;
     }
     if (random.chance(0.5)) {
       await Promise.all(begun);
       begun = [];
+      expect(tree.allocationChange ?? model.size - countedFrom).toBe(model.size - countedFrom);
+      if (random.chance(0.5)) {
+        tree.countAllocationFromHere();
+        countedFrom = model.size;
+      }
       for (const block of [...changes.keys()].slice(0, 3)) if (block < blockCount) await check(block);
       await check(randomBlock(random, blockCount));
     }

@@ -170,6 +170,46 @@ describe("changes", () => {
   });
 });
 
+describe("what became data", () => {
+  test("is counted as blocks are set, overwritten and discarded, and from where it was told", async () => {
+    const { tree } = makeTree(5000);
+    await tree.setMany(...batchOf(new Map(Array.from({ length: 300 }, (_, block) => [block, block + 1]))));
+    expect(tree.allocationChange).toBe(300);
+    await tree.setMany(
+      ...batchOf(
+        new Map([
+          [299, 7],
+          [300, 8],
+          [301, NOTHING],
+          [2, NOTHING],
+        ]),
+      ),
+    );
+    expect(tree.allocationChange).toBe(300);
+    await tree.clear(120, 4);
+    expect(tree.allocationChange).toBe(296);
+    tree.countAllocationFromHere();
+    expect(tree.allocationChange).toBe(0);
+    await tree.clear(298, 1);
+    expect(tree.allocationChange).toBe(-1);
+  });
+
+  test("is not known where a leaf was replaced that was not read, until it is counted from there", async () => {
+    const { tree } = makeTree(5000);
+    const leaf = batchOf(new Map(Array.from({ length: 128 }, (_, block) => [block, block + 1])));
+    await tree.setMany(...leaf);
+    expect(tree.allocationChange).toBe(128);
+    await tree.commit();
+    await tree.setMany(...leaf);
+    expect(tree.allocationChange).toBeUndefined();
+    await tree.setMany(...batchOf(new Map([[200, 1]])));
+    expect(tree.allocationChange).toBeUndefined();
+    tree.countAllocationFromHere();
+    await tree.clear(0, 128);
+    expect(tree.allocationChange).toBeUndefined();
+  });
+});
+
 describe("memory", () => {
   test("changed nodes are counted until they are stored", async () => {
     const { tree } = makeTree(20_000);
