@@ -118,6 +118,7 @@ export function openNbdExchange(options: NbdExchangeOptions = {}): NbdExchange {
       isShuttingDown: () => isShuttingDown,
       startTls: () => void (tlsStarted = true),
       report: (message) => void (dropped = message),
+      onMore: () => {},
       onTransmission: () => {},
     },
   );

@@ -39,6 +39,8 @@ import { NbdRequest } from "./request.ts";
 export const REQUESTS_MOST = 16;
 /** Data up to this size is read into the replies' own memory, and waits in the input until a WRITE has all of it. */
 export const SMALL_DATA_BYTES = 64 * 2 ** 10;
+/** Longer READs are left to a thread, or come bit by bit: the loop has others to serve. */
+const AT_ONCE_MOST_BYTES = 4 * 2 ** 20;
 /** What a CACHE reads at a time, and the most that it reads: no cache is the better for more. */
 const CACHE_PIECE_BYTES = 2 ** 20;
 const CACHE_MOST_BYTES = PAYLOAD_MOST_BYTES;
@@ -109,7 +111,7 @@ export class Commands {
     if (status === LATER) {
       buffer = sink.takeBuffer(lengthBytes);
       if (buffer === undefined) return false;
-      if (lengthBytes > SMALL_DATA_BYTES) {
+      if (lengthBytes > SMALL_DATA_BYTES && lengthBytes <= AT_ONCE_MOST_BYTES) {
         status = this.#disk.tryRead(offsetBytes, lengthBytes, buffer, BUFFER_DATA_AT);
         if (status === OK) this.#pushRead(request, buffer);
       }

@@ -107,12 +107,12 @@ export class Transmission {
   }
 
   /**
-   * Takes the requests in `input` between two places as far as they are there, and may be taken now. Returns the place
-   * of the first byte that was not taken.
+   * Takes the requests in `input` between two places as far as they are there, and may be taken now, and at most so many.
+   * Returns the place of the first byte that was not taken.
    */
-  take(input: Memory, from: number, to: number): number {
+  take(input: Memory, from: number, to: number, most: number): number {
     let at = from;
-    while (at < to && this.violation === undefined && !this.isDisconnecting) {
+    for (let taken = 0; taken < most && at < to && this.violation === undefined && !this.isDisconnecting; taken++) {
       const next = this.awaitedBytes > 0 ? this.#takeData(input, at, to) : this.#takeRequest(input, at, to);
       if (next === at) break;
       at = next;

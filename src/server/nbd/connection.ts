@@ -10,6 +10,8 @@ import { ReplyQueue, type ReplyQueueOptions, type ReplyTransport } from "./reply
 /** More than an option with its data, and than a small request with its. */
 const INPUT_BYTES = Math.max(128 * 2 ** 10, HANDSHAKE_INPUT_BYTES);
 
+/** Requests that are taken before others get their turn. */
+const TAKE_MOST = 32;
 /** A header, and little more. */
 const BULK_INPUT_BYTES = 4096;
 
@@ -34,6 +36,8 @@ export interface ConnectionOptions extends Omit<ReplyQueueOptions, "onReply"> {
   readonly startTls: (connection: Connection) => void;
   /** Told why a connection was dropped. */
   readonly report: (message: string) => void;
+  /** Told that requests have arrived that have not had their turn. */
+  readonly onMore: (connection: Connection) => void;
   /** Told that the handshake is over. */
   readonly onTransmission: (connection: Connection) => void;
 }
@@ -112,9 +116,19 @@ export class Connection {
   /** Takes what the socket brought. The bytes may be kept. */
   take(bytes: Uint8Array): void {
     if (this.isClosed || this.#isEnding) return;
-    if (this.#held.length > 0) this.#held.push(bytes);
-    else this.#takeNow(bytes);
-    this.#hold();
+    try {
+      if (this.#held.length > 0) this.#held.push(bytes);
+      else this.#takeNow(bytes);
+      this.#hold();
+    } catch (error) {
+      this.#mistake(error);
+    }
+  }
+
+  /** A mistake of ours costs one connection, and no more. */
+  #mistake(error: unknown): void {
+    this.options.report(`a request of ${this.client} failed: ${String((error as Error).stack)}`);
+    this.#drop("a mistake of this server");
   }
 
   /** Has the socket bring no more while something waits to be taken. */
@@ -159,15 +173,34 @@ export class Connection {
     this.#from = 0;
   }
 
+  /** Whether what arrives can be received past Bun. */
+  get canReceive(): boolean {
+    return this.socket.fd >= 0 && this.transmission !== undefined;
+  }
+
   /**
-   * Receives past Bun what has arrived by now, into where it belongs. Returns how many bytes that were: 0 where there
-   * is nothing, or it has to wait.
+   * Receives past Bun what has arrived by now, into where it belongs, and takes what had not had its turn. Returns how
+   * many bytes that were: 0 where there is nothing, or it has to wait.
    */
   receive(): number {
+    try {
+      return this.#receive();
+    } catch (error) {
+      this.#mistake(error);
+      return 0;
+    }
+  }
+
+  #receive(): number {
     const { fd } = this.socket;
     const { transmission } = this;
     if (fd < 0 || transmission === undefined || this.#unsent.length > 0) return 0;
     if (this.#held.length > 0 || this.isClosed || this.#isEnding) return 0;
+    const before = this.#from;
+    if (this.#from < this.#to && this.#process()) {
+      this.#queue!.flush();
+      return this.#from - before;
+    }
     const { payload, payloadAt, awaitedBytes } = transmission;
     let received: number;
     let roomIsLeft = true;
@@ -182,8 +215,7 @@ export class Connection {
       roomIsLeft = roomBytes > 0;
       received = roomBytes === 0 ? 0 : receive(fd, this.#input.address + this.#to, roomBytes);
       if (received > 0) this.#to += received;
-      // What had to wait may find room now.
-      if (this.#to > this.#from) this.#process();
+      if (received > 0) this.#process();
     }
     this.#queue!.flush();
     if (received > 0) return received;
@@ -215,7 +247,9 @@ export class Connection {
       this.#sendHandshake();
       if (!this.#followHandshake() || taken === 0) return this.#from > before;
     }
-    this.#from = this.transmission.take(this.#input, this.#from, this.#to);
+    // With TLS nobody looks again before more arrives.
+    const most = this.canReceive ? TAKE_MOST : Number.POSITIVE_INFINITY;
+    this.#from = this.transmission.take(this.#input, this.#from, this.#to, most);
     return this.#from > before;
   }
 
@@ -285,21 +319,36 @@ export class Connection {
       if (this.#unsent.length === 0 && this.transmission === undefined) this.socket.end();
       return;
     }
+    try {
+      this.#advance();
+    } catch (error) {
+      this.#mistake(error);
+    }
+    this.endTurn();
+  }
+
+  #advance(): void {
     this.#queue?.flush();
-    if (this.#from < this.#to) this.#process();
+    let hasProgress = this.#from < this.#to && this.#process();
     for (;;) {
       const next = this.#held.shift();
-      if (next === undefined || !this.#takeNow(next)) break;
+      if (next === undefined) break;
+      hasProgress = true;
+      if (!this.#takeNow(next)) break;
     }
     this.#hold();
-    this.endTurn();
+    if (hasProgress && this.#from < this.#to) this.options.onMore(this);
   }
 
   /** What has to be done before others get their turn. */
   endTurn(): void {
     const { transmission } = this;
     if (transmission === undefined || this.isClosed) return;
-    this.#queue!.flushTurn();
+    try {
+      this.#queue!.flushTurn();
+    } catch (error) {
+      this.#mistake(error);
+    }
     if (this.#queue!.failed) this.#drop("it failed, or what was to be sent could not be read");
     else if (transmission.violation !== undefined) this.#drop(transmission.violation);
     else if (transmission.isDisconnecting && transmission.isIdle && this.#queue!.isEmpty && !this.#isEnding) {

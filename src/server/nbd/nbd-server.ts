@@ -115,6 +115,7 @@ export async function openNbdServer(
       isShuttingDown: () => isClosing,
       startTls: (upgraded) => upgrade(socket, tls!, tlsHandler(upgraded)),
       report: (message) => report(`nbd:${client}`, `NBD: ${message}`),
+      onMore: (busy) => loop.follow(busy),
       onTransmission: handshakeOver,
     });
     const deadline = setTimeout(
@@ -137,15 +138,10 @@ export async function openNbdServer(
     if (guests.size === 0) onEmpty?.();
   };
 
-  /** Takes what arrived, and what arrives until it has been dealt with. A mistake of ours costs one connection. */
+  /** Takes what arrived, and what arrives until it has been dealt with. */
   const received = (connection: Connection, bytes: Uint8Array): void => {
-    try {
-      connection.take(bytes);
-      loop.follow(connection);
-    } catch (error) {
-      report("nbd:take", `NBD: a request failed: ${String((error as Error).stack)}`);
-      connection.drop("a mistake of this server");
-    }
+    connection.take(bytes);
+    loop.follow(connection);
   };
 
   const plainHandler = (isLocal: boolean): SocketHandler<undefined> => ({
@@ -157,7 +153,10 @@ export async function openNbdServer(
     },
     drain: (socket) => connections.get(socket)?.advance(),
     close: (socket) => closed(connections.get(socket)),
-    error: (socket) => closed(connections.get(socket)),
+    error(socket) {
+      socket.terminate();
+      closed(connections.get(socket));
+    },
   });
 
   const tlsHandler = (connection: Connection): SocketHandler<undefined> => ({
@@ -173,7 +172,10 @@ export async function openNbdServer(
     },
     drain: () => connection.advance(),
     close: () => closed(connection),
-    error: () => closed(connection),
+    error(socket) {
+      socket.terminate();
+      closed(connection);
+    },
   });
 
   const listeners: Listener[] = [];

@@ -18,7 +18,7 @@ const SPIN_MOST_CONNECTIONS = 8;
 const HEARTBEAT_MS = 100;
 
 export interface ReceiveLoop {
-  /** A connection has just brought something: it is likely to bring more. */
+  /** A connection has just brought something: it is likely to bring more, or has more than was taken at once. */
   follow(connection: Connection): void;
   forget(connection: Connection): void;
   close(): void;
@@ -53,13 +53,14 @@ export function createReceiveLoop(): ReceiveLoop {
         isWaiting ||= connection.isWaiting;
       }
       const nowMs = performance.now();
-      if (received > 0) lastMs = nowMs;
-      // A storage's answers, and room in a socket, come through the event loop.
-      if (isWaiting || busy.size > SPIN_MOST_CONNECTIONS || nowMs - lastMs > SPIN_MS) break;
-      if (nowMs - startMs > TURN_MS) {
+      if (received > 0) {
+        lastMs = nowMs;
+        // A storage's answers, and room in a socket, come through the event loop.
+        if (!isWaiting && nowMs - startMs <= TURN_MS) continue;
         schedule();
         break;
       }
+      if (isWaiting || busy.size > SPIN_MOST_CONNECTIONS || nowMs - lastMs > SPIN_MS) break;
     }
     for (const connection of busy) connection.endTurn();
     isRunning = false;
@@ -103,6 +104,10 @@ export function createReceiveLoop(): ReceiveLoop {
 
   return {
     follow(connection) {
+      if (!connection.canReceive) {
+        connection.endTurn();
+        return;
+      }
       busy.add(connection);
       if (!isScheduled && !isRunning) run();
     },
