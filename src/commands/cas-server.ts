@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { notifyReady, notifyStopping, notifyWatchdog, watchdogIntervalMs } from "../../ffi/notify.ts";
+import { HASH_ALGORITHMS } from "../base/hash.ts";
 import { isLoopback, parseListenAddress, type ListenAddress } from "../base/listen-address.ts";
 import { log } from "../base/log.ts";
 import { openCasServer } from "../server/cas/cas-server.ts";
@@ -35,6 +36,12 @@ export const casServerCommand = defineCommand({
     },
     cert: { type: "string", valueHint: "FILE", description: "Certificate for TLS, in PEM, with --key" },
     key: { type: "string", valueHint: "FILE", description: "Its key" },
+    hash: {
+      type: "string",
+      valueHint: HASH_ALGORITHMS.join("|"),
+      description:
+        "Take only blobs that are named by this hash, that of all hosts: what others store is of no use to them",
+    },
     "allow-delete": {
       type: "boolean",
       description: "Let clients delete blobs. Nothing tells whether another host still needs them",
@@ -53,6 +60,7 @@ async function casServer(rawArgs: readonly string[]): Promise<void> {
       "token-file": { type: "string" },
       cert: { type: "string" },
       key: { type: "string" },
+      hash: { type: "string" },
       "allow-delete": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
@@ -62,6 +70,10 @@ async function casServer(rawArgs: readonly string[]): Promise<void> {
   if (values.storage === undefined) throw new UsageError("--storage DIR is missing: the directory of the store");
   if ((values.cert === undefined) !== (values.key === undefined)) {
     throw new UsageError("--cert and --key belong together: give both for TLS, or neither");
+  }
+  const hash = HASH_ALGORITHMS.find((algorithm) => algorithm === values.hash);
+  if (values.hash !== undefined && hash === undefined) {
+    throw new UsageError(`--hash ${values.hash} is not known: write ${HASH_ALGORITHMS.join(" or ")}`);
   }
   const bind = addressOf(values.bind);
   const token = tokenFrom(values["token-file"], process.env[TOKEN_VARIABLE]);
@@ -79,6 +91,7 @@ async function casServer(rawArgs: readonly string[]): Promise<void> {
     bind,
     token,
     tls,
+    ...(hash === undefined ? {} : { hashes: [hash] }),
     allowsDelete: values["allow-delete"],
   }).catch((error: unknown) => {
     throw error instanceof RangeError ? new UsageError(error.message, { cause: error }) : error;

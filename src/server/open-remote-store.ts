@@ -13,6 +13,8 @@ export type RemoteStoreConfig = Exclude<BlobStoreConfig, { type: "file" }>;
 export interface RemoteStoreOptions {
   /** Whether the store may be created where there is nothing yet. */
   readonly create: boolean;
+  /** Nothing is written, not even to find out what the store can: credentials that may only read are enough. */
+  readonly readOnly?: boolean;
   /** Takes warnings. */
   readonly report: (key: string, message: string) => void;
 }
@@ -20,9 +22,10 @@ export interface RemoteStoreOptions {
 /** Rejects with what to check where credentials, bucket, region or endpoint are wrong; nothing is changed then. */
 export async function openRemoteStore(
   config: RemoteStoreConfig,
-  { create, report }: RemoteStoreOptions,
+  { create, readOnly, report }: RemoteStoreOptions,
 ): Promise<BlobStore> {
   const ca = readAuthorities(config.ca);
+  const conditionalWrites = config.type !== "b2" && readOnly !== true;
   switch (config.type) {
     case "s3":
     case "b2":
@@ -31,10 +34,16 @@ export async function openRemoteStore(
         ca,
         create,
         credentials: s3Credentials(config, process.env, report),
-        conditionalWrites: config.type === "s3",
+        conditionalWrites,
       });
     case "azure":
-      return openAzureStore({ ...config, ca, create, credential: azureCredential(config, process.env, report) });
+      return openAzureStore({
+        ...config,
+        ca,
+        create,
+        credential: azureCredential(config, process.env, report),
+        conditionalWrites,
+      });
     default:
       return openCasStore({ endpoint: config.endpoint, ca, token: casToken(config, report) });
   }

@@ -5,7 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AzureContainer } from "../../src/blob/azure/azure-request.ts";
 import { fillRandom } from "../support/block-content.ts";
-import { everyOther, onceTo, startFaultProxy, type Fault, type FaultProxy } from "../support/fault-proxy.ts";
+import {
+  everyOther,
+  onceTo,
+  startFaultProxy,
+  type Fault,
+  type FaultPlan,
+  type FaultProxy,
+} from "../support/fault-proxy.ts";
 import { ACCOUNT_KEY, containerSas, makeContainer, missingForAzurite } from "../support/object-stores/azurite.ts";
 import { titleUnless } from "../support/requirements.ts";
 import { seededRandom, testSeed } from "../support/seeded-random.ts";
@@ -72,9 +79,14 @@ afterAll(async () => {
 });
 
 const serve = (): Promise<ServerProcess> => startServer({ arguments: [at("voe.toml")], directory });
-async function voe(...args: string[]): Promise<string> {
-  const words = [...voeCommand(), ...args, "--control", at("voe.sock")];
-  const child = Bun.spawn(words, { cwd: directory, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+const voe = (...args: string[]): Promise<string> => runVoe(...args, "--control", at("voe.sock"));
+async function runVoe(...args: string[]): Promise<string> {
+  const child = Bun.spawn([...voeCommand(), ...args], {
+    cwd: directory,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) !== 0) throw new Error(`voe ${args.join(" ")}: ${stderr}`);
   return stdout;
@@ -133,6 +145,26 @@ test.skipIf(missing !== undefined)(
     expect(Buffer.compare(readFileSync(at("exported-again")).subarray(0, image.length), image)).toBe(0);
     // Nor did what failed before leave half of anything in the store.
     await voe("verify", "e1.0");
+    await server.stop("SIGTERM");
+  },
+  60_000,
+);
+
+test.skipIf(missing !== undefined)(
+  titleUnless(missing, "an archive of a host that is lost is recovered from Azure alone, behind the same network"),
+  async () => {
+    for (const name of ["state", "cache"]) rmSync(at(name), { recursive: true });
+    const failing = everyOther(seededRandom(testSeed + 2), FAULTS);
+    // A store that cannot be opened is not waited for: whoever started this tries again.
+    const plan: FaultPlan = (request) =>
+      /\/(voe-store\.json|probes\/)/.test(request.target) ? undefined : failing(request);
+    proxy.setPlan(plan);
+    await runVoe("recover", at("voe.toml"));
+    await using server = await serve();
+    await voe("export", "e1.0", at("recovered"));
+    expect(Buffer.compare(readFileSync(at("recovered")).subarray(0, image.length), image)).toBe(0);
+    expect(await voe("snapshot", "list", "e1.0")).toContain("first");
+    proxy.setPlan(undefined);
     await server.stop("SIGTERM");
   },
   60_000,

@@ -221,7 +221,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "an archive"), () =>
     await disk.write(0, makeSectors(0, blockSectors, 1));
     await server.stop("SIGKILL");
     renameSync(state, `${state}.away`);
-    expect(await refusal()).toContain("holds no journal");
+    expect(await refusal()).toContain("has no claim to it");
     rmSync(state, { recursive: true });
     renameSync(`${state}.away`, state);
     await expectSectors(await start(), 0, blockSectors, 1);

@@ -4,6 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { missingForPrograms } from "../support/nbd-clients.ts";
+import type { Report as BlobsReport } from "../../bench/blobs/table.ts";
+import { missingForRadosgw } from "../support/object-stores/radosgw.ts";
 import { missingForLongTests, missingForNetworks, titleUnless } from "../support/requirements.ts";
 
 const main = resolve(import.meta.dir, "../../bench/main.ts");
@@ -197,6 +199,34 @@ describe("npm run bench", () => {
         expect(voe.median.againStoredBytes).toBeLessThan(1.1 * voe.median.storedBytes);
         expect(readdirSync(directory)).toEqual(["table.json"]);
         expect(await $`ip netns list`.text()).not.toContain(`vk-${pid}-`);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+    120_000,
+  );
+
+  test.skipIf(missingForRadosgw() !== undefined)(
+    titleUnless(missingForRadosgw(), "measures an archive in an object store, and leaves nothing behind"),
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), "voe-bench-test-"));
+      try {
+        const output = join(directory, "table.json");
+        const options = ["--rounds", "1", "--size", "64", "--directory", directory, "--json", "--output", output];
+        const { exitCode, complaints } = await bench("blobs", ...options);
+        if (exitCode !== 0) throw new Error(complaints);
+        const { rounds } = JSON.parse(readFileSync(output, "utf8")) as BlobsReport;
+        expect(rounds).toHaveLength(1);
+        const { plain, archive } = rounds[0]!;
+        for (const { putSeconds, getSeconds } of Object.values(plain)) {
+          expect(putSeconds).toBeGreaterThan(0);
+          expect(getSeconds).toBeGreaterThan(0);
+        }
+        expect(archive.uploadedSeconds).toBeGreaterThan(archive.inSeconds);
+        // Four packs of data, one of the tree, and records.
+        expect(archive.puts).toBeGreaterThan(5);
+        expect(archive.gets).toBeGreaterThan(4);
+        expect(readdirSync(directory)).toEqual(["table.json"]);
       } finally {
         rmSync(directory, { recursive: true, force: true });
       }

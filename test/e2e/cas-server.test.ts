@@ -78,6 +78,7 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "voe cas-server"), (
       [["--storage", "s", "--token-file", "short"], "openssl rand"],
       [["--storage", "s", "--token-file", "absent"], "is not there"],
       [["--storage", "s", "--cert", "c"], "belong together"],
+      [["--storage", "s", "--hash", "md5"], "blake3 or sha256"],
     ] as const) {
       const [status, said] = run(...args);
       expect([args, status]).toEqual([args, 2]);
@@ -154,6 +155,21 @@ describe.skipIf(missing !== undefined)(titleUnless(missing, "voe cas-server"), (
     expect(readdirSync(join(directory, "store/tmp"))).toEqual([]);
     await store.close();
   }, 30_000);
+
+  test("a thousand connections that say nothing, or half a word, keep nobody else from being served", async () => {
+    const endpoint = await start();
+    const { port } = new URL(endpoint);
+    const sockets = Array.from({ length: 1000 }, () => connect(Number(port), "127.0.0.1").on("error", () => {}));
+    await until(() => sockets.every(({ connecting }) => !connecting));
+    for (const [at, socket] of sockets.entries()) if (at % 2 === 0) socket.write("PUT /blo");
+    const store = await openCasStore({ endpoint, token: TOKEN });
+    const blob = makeNamedBlob(10_000, 1);
+    await store.put(blob.name, blob.bytes);
+    for (const socket of sockets) socket.destroy();
+    expect(await store.size(blob.name)).toBe(10_000);
+    await store.close();
+    expect(await server.stop("SIGTERM")).toBe(0);
+  });
 
   test("a second server on the same directory is refused, and a client that stalls is cut off", async () => {
     await start();

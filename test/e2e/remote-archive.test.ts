@@ -162,10 +162,11 @@ test.skipIf(notFull !== undefined)(
     try {
       const image = makeImage(bed, 56 * MIB);
       const server = await bed.start();
-      // It stands still in the middle of an upload, and then it is gone.
+      // It stands still under a checkpoint, and then it is gone.
       store.kill("SIGSTOP");
       const importing = bed.begin("import", image, "e1.0");
-      await until("packs are uploaded", async () => (await bed.status()).archive.remote.uploads > 0, 30_000);
+      const isRunning = async (): Promise<boolean> => (await bed.status()).archive.checkpoint.runningSeconds !== null;
+      await until("a checkpoint runs", isRunning, 30_000);
       store.kill("SIGKILL");
       await store.exited;
       await until("writes are slowed", async () => (await bed.status()).archive.backlog.slowsWrites, 30_000);

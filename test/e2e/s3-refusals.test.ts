@@ -141,7 +141,7 @@ secret_access_key = "hunter2"
     expect(error.message).toMatch(/this host's clock is 3(59[0-9]|60[0-9]) s ahead of the store's: set it/);
   });
 
-  test("a user without permission is refused with what to check, also when it is only to write", async () => {
+  test("a user without permission is refused with what to check, and one who may only read can do that", async () => {
     const credentials = await server.addUser("stranger");
     const place = options();
     const stranger = { ...place, credentials: () => credentials };
@@ -153,6 +153,10 @@ secret_access_key = "hunter2"
     await allow("stranger", ["s3:GetObject", "s3:ListBucket"]);
     const before = await keysUnder(server, RADOSGW_BUCKET, place.prefix);
     expect((await refusal(stranger)).failure).toBe("denied");
+    const reader = await openS3Store({ ...stranger, create: false, conditionalWrites: false });
+    expect(Buffer.compare(await getBytes(reader, blob.name, 0, 1000), blob.bytes)).toBe(0);
+    expect(await listAll(reader)).toEqual([{ name: blob.name, sizeBytes: 1000 }]);
+    await reader.close();
     expect(await keysUnder(server, RADOSGW_BUCKET, place.prefix)).toEqual(before);
   });
 

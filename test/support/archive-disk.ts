@@ -24,8 +24,10 @@ export interface ArchiveDisk extends AsyncDisposable {
   evict(): void;
 }
 
+/** Without what a store is writing, which a thread may rename at any moment. */
 const filesBelow = (directory: string): string[] =>
   readdirSync(directory, { recursive: true })
+    .filter((name) => !String(name).startsWith("blobs/tmp/"))
     .map((name) => join(directory, String(name)))
     .filter((path) => statSync(path).isFile());
 

@@ -9,6 +9,8 @@ export interface AzureStoreOptions extends AzureContainer, HttpClientOptions {
   readonly prefix: string;
   /** Whether the store may be created where there is nothing with this prefix; without, that is refused. */
   readonly create: boolean;
+  /** False: not tried out, and not used, since nothing is going to be written. */
+  readonly conditionalWrites?: boolean | undefined;
   /** For tests: fewer objects on a page of a list. */
   readonly pageMostObjects?: number | undefined;
 }
@@ -24,5 +26,5 @@ export async function openAzureStore(options: AzureStoreOptions): Promise<BlobSt
     exchange: azureExchange(options, createHttpClient(options)),
     pageMostObjects,
   });
-  return await openObjectStore({ service, prefix, create, probesCreation: true });
+  return await openObjectStore({ service, prefix, create, probesCreation: options.conditionalWrites ?? true });
 }

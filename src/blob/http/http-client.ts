@@ -70,15 +70,15 @@ export function createHttpClient({ ca, stallTimeoutMs = STALL_TIMEOUT_MS }: Http
       all.set("Accept-Encoding", "identity");
       // Small ones too: `fetch` sends what it has as a whole once more, unasked, where a connection that was used before
       // breaks, and of two creations of a ref the second would be told that it exists.
-      const pieces = body !== undefined && body.length > 0 ? inPieces(body, watch.progress) : undefined;
-      if (pieces !== undefined) all.set("Content-Length", `${body!.length}`);
+      const upload = body !== undefined && body.length > 0 ? inPieces(body, watch.progress) : undefined;
+      if (upload !== undefined) all.set("Content-Length", `${body!.length}`);
       try {
         let response: Response;
         try {
           response = await fetch(url, {
             method,
             headers: all,
-            ...(body === undefined ? {} : { body: pieces ?? "" }),
+            ...(body === undefined ? {} : { body: upload?.pieces ?? "" }),
             signal: controller.signal,
             // A redirection means a wrong region or endpoint: the signature would not hold there.
             redirect: "manual",
@@ -94,11 +94,11 @@ export function createHttpClient({ ca, stallTimeoutMs = STALL_TIMEOUT_MS }: Http
         return await takeAnswer(response, take, watch.progress, (error) =>
           controller.signal.aborted ? controller.signal.reason : networkError(what, host, error),
         );
-      } catch (error) {
-        // The piece that was handed over last may be copied in this turn yet.
-        if (pieces !== undefined) await eventLoop.turn();
-        throw error;
       } finally {
+        // Answered, or given up, before all of it was sent: the connection is of no more use.
+        if (upload?.letGo() === true) controller.abort();
+        // The piece that was handed over last may be copied in this turn yet.
+        if (upload !== undefined && controller.signal.aborted) await eventLoop.turn();
         watch.stop();
         signal?.removeEventListener("abort", onAbort);
       }
@@ -129,24 +129,40 @@ function watchProgress(timeoutMs: number, stalled: () => void): Watch {
   };
 }
 
+interface Upload {
+  readonly pieces: ReadableStream<Uint8Array>;
+  /** Sees to it that the body is read no more. Returns whether a part of it was not taken. */
+  readonly letGo: () => boolean;
+}
+
 /**
  * A body of known length that is taken piece by piece, each of which is copied when it is taken: so that a stalled
  * upload is told from a slow one, and that the copy of 16 MiB (9 ms) does not hold the event loop in one go.
  */
-function inPieces(body: Uint8Array, taken: () => void): ReadableStream<Uint8Array> {
+function inPieces(body: Uint8Array, taken: () => void): Upload {
   let at = 0;
-  return new ReadableStream<Uint8Array>(
+  let isOver = false;
+  const pieces = new ReadableStream<Uint8Array>(
     {
       pull(controller) {
         taken();
-        if (at >= body.length) return controller.close();
+        if (isOver) return controller.error(new Error("the request is over"));
         const piece = body.subarray(at, at + PIECE_BYTES);
         at += piece.length;
         controller.enqueue(piece);
+        // At once: a connection whose answer comes before `fetch` knows of the end of the request is not used again.
+        if (at === body.length) controller.close();
       },
     },
     { highWaterMark: 0 },
   );
+  return {
+    pieces,
+    letGo() {
+      isOver = true;
+      return at < body.length;
+    },
+  };
 }
 
 async function takeAnswer<T>(

@@ -18,7 +18,7 @@ export interface S3StoreOptions {
   readonly ca?: string | undefined;
   /** Whether the store may be created where the prefix has nothing yet. */
   readonly create: boolean;
-  /** False: the store is known to have no conditional writes, as Backblaze B2. True: that is tried out. */
+  /** False: the store has no conditional writes, as Backblaze B2, or nothing is going to be written. True: tried out. */
   readonly conditionalWrites: boolean;
   /** For tests: fewer objects on a page of a list. */
   readonly pageMostObjects?: number | undefined;

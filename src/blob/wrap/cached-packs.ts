@@ -99,11 +99,14 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
     return pack.granules === undefined;
   };
 
-  /** Second chance: what was asked for since it was last looked at goes to the end of the line. */
-  const makeRoom = (bytes: number, keeper?: CachedPack): void => {
+  /**
+   * Whether so much may be kept more, once others made room for it. Second chance: what was asked for since it was last looked at goes to the end of
+   * the line. `keeper` stays, and what is being filled.
+   */
+  const hasRoom = (bytes: number, keeper?: CachedPack): boolean => {
     let chances = 2 * packs.size;
     for (const [name, pack] of packs) {
-      if (usedBytes + bytes <= limitBytes || chances-- <= 0) return;
+      if (usedBytes + bytes <= limitBytes || chances-- <= 0) break;
       if (!pack.recent && pack.coming === 0 && pack !== keeper) {
         drop(name);
         continue;
@@ -112,12 +115,11 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
       pack.recent = false;
       packs.set(name, pack);
     }
+    return usedBytes + bytes <= limitBytes;
   };
 
   const keep = (pack: CachedPack): void => {
     drop(pack.name);
-    makeRoom(pack.keptBytes);
-    usedBytes += pack.keptBytes;
     packs.set(pack.name, pack);
     isChanged = true;
   };
@@ -133,7 +135,11 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
   };
   const stopSaving = eventLoop.every(SAVE_EVERY_MS, () => void saveOrder());
 
-  for (const { name, sizeBytes, file } of directory.found) keep({ ...wholePack(name, sizeBytes, file), recent: false });
+  for (const { name, sizeBytes, file } of directory.found) {
+    usedBytes += sizeBytes;
+    keep({ ...wholePack(name, sizeBytes, file), recent: false });
+  }
+  hasRoom(0);
   isChanged = false;
 
   return {
@@ -165,14 +171,13 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
     willRead: (pack, offsetBytes, lengthBytes) => files.willRead(pack.file, offsetBytes, lengthBytes),
     async savePart(pack, range, bytes) {
       if (pack.dropped || eventLoop.nowMs() < restsUntilMs) return false;
-      const { fromBytes } = range;
-      makeRoom(bytes.length, pack);
+      if (!hasRoom(bytes.length, pack)) return false;
+      usedBytes += bytes.length;
+      pack.keptBytes += bytes.length;
       try {
-        await directory.writePart(pack.file, pack.sizeBytes, bytes, fromBytes);
+        await directory.writePart(pack.file, pack.sizeBytes, bytes, range.fromBytes);
         if (pack.dropped) return false;
         mark(pack, range, PRESENT);
-        usedBytes += bytes.length;
-        pack.keptBytes += bytes.length;
         if (!isComplete(pack)) return true;
         await directory.complete(pack.file, pack.sizeBytes);
         pack.granules = undefined;
@@ -191,20 +196,20 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
       if (pack.dropped && pack.coming === 0) removeFile(pack.file);
     },
     async saveWhole(name, bytes) {
-      if (!keeps(bytes.length)) return undefined;
+      if (!keeps(bytes.length) || !hasRoom(bytes.length)) return undefined;
       const pack = wholePack(name, bytes.length, directory.name(name, bytes.length));
-      makeRoom(bytes.length);
+      usedBytes += bytes.length;
       try {
         await directory.writeWhole(pack.file, bytes);
         return pack;
       } catch (error) {
         failed(error);
-        removeFile(pack.file);
+        letGo(pack);
         return undefined;
       }
     },
     keep,
-    discard: (pack) => removeFile(pack.file),
+    discard: letGo,
     drop,
     statistics: () => ({ packs: packs.size, usedBytes, limitBytes }),
     async close() {

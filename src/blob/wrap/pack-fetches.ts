@@ -70,7 +70,8 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
   const fetches = new Map<CachedPack, Set<Fetch>>();
   const underWay = new Set<Promise<void>>();
   const closing = new AbortController();
-  const plans: { pack: CachedPack; range: PackRange }[] = [];
+  /** What of each range was not asked for yet: nothing is twice, also where it is not kept. */
+  const plans: { readonly pack: CachedPack; rest: PackRange }[] = [];
   let aheadCount = 0;
 
   const load = async ({ name }: CachedPack, { fromBytes, toBytes }: PackRange, urgent: boolean): Promise<Memory> => {
@@ -163,7 +164,7 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
   };
 
   const plan = (pack: CachedPack, range: PackRange): void => {
-    plans.push({ pack, range });
+    plans.push({ pack, rest: range });
     if (plans.length > PLANS_MOST) plans.shift();
     pump();
   };
@@ -181,12 +182,15 @@ export function packFetches({ packs, store, background, aheadMost }: PackFetches
 
   const pump = (): void => {
     while (aheadCount < aheadMost && plans.length > 0 && !closing.signal.aborted) {
-      const { pack, range } = plans[0]!;
-      const part = pack.dropped ? undefined : nextAbsent(pack, range, AHEAD_BYTES);
+      const plan = plans[0]!;
+      const { pack, rest } = plan;
+      const part = pack.dropped ? undefined : nextAbsent(pack, rest, AHEAD_BYTES);
       if (part === undefined) {
         plans.shift();
         continue;
       }
+      if (part.toBytes >= rest.toBytes) plans.shift();
+      else plan.rest = { fromBytes: part.toBytes, toBytes: rest.toBytes };
       aheadCount++;
       // The next one is begun when this one arrives, and not when it is in the cache.
       begin(pack, part, false).arrived.then(

@@ -1,6 +1,6 @@
 /** Blobs on their way in and out of a CAS server, piece by piece. */
 import { allocateMemory, freeMemory } from "../../../ffi/memory.ts";
-import { DIGEST_BYTES, HASH_ALGORITHMS, type Hasher } from "../../base/hash.ts";
+import { DIGEST_BYTES, type Hasher } from "../../base/hash.ts";
 import { BlobStoreError, type BlobStore } from "../../blob/blob-store.ts";
 
 /** Answers of at most this size are read whole; of larger ones, pieces of it. */
@@ -71,8 +71,8 @@ export async function* namedPieces(
   if (isNamed) return;
   throw new BodyRefusal(
     422,
-    `the body is not that of blob ${name}: neither ${HASH_ALGORITHMS.join(" nor ")} of what arrived is its name. Nothing ` +
-      `was stored; send it again`,
+    `the body is not that of blob ${name}: ${hashers.map(({ algorithm }) => algorithm).join(" and ")} of what arrived give ` +
+      `other names. Nothing was stored; send it again`,
   );
 }
 

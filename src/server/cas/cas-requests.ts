@@ -1,5 +1,5 @@
 /** What a CAS server answers to a request, once it is known that it may be made. docs/cas-server.md has the protocol. */
-import { createHasher, HASH_ALGORITHMS } from "../../base/hash.ts";
+import { createHasher, type HashAlgorithm } from "../../base/hash.ts";
 import {
   BlobStoreError,
   isBlobName,
@@ -37,6 +37,8 @@ export interface CasRequestsOptions {
   readonly store: FileStore;
   readonly namespaces: Namespaces;
   readonly counters: CasCounters;
+  /** By which of these blobs may be named. */
+  readonly hashes: readonly HashAlgorithm[];
   /** Whether blobs may be deleted: nothing knows whether a namespace still needs them. */
   readonly allowsDelete: boolean;
 }
@@ -97,7 +99,7 @@ type Route = (request: Request, hold: () => () => void, signal: AbortSignal) => 
 /** Takes requests apart. `path` has neither host nor query. */
 export function casRequests(options: CasRequestsOptions): (path: string, query: URLSearchParams) => CasRequest {
   const { store, namespaces, counters, allowsDelete } = options;
-  const hashers = HASH_ALGORITHMS.map((algorithm) => createHasher(algorithm));
+  const hashers = options.hashes.map((algorithm) => createHasher(algorithm));
 
   const piecesOf = (
     { body }: Request,

@@ -2,6 +2,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { formatListenAddress, isLoopback, type ListenAddress } from "../../base/listen-address.ts";
+import { HASH_ALGORITHMS, type HashAlgorithm } from "../../base/hash.ts";
 import { isOwnHost } from "../../base/own-host.ts";
 import { METRICS_CONTENT_TYPE } from "../../base/prometheus-text.ts";
 import { BlobStoreError } from "../../blob/blob-store.ts";
@@ -27,6 +28,8 @@ export interface CasServerOptions {
   readonly token: string | undefined;
   /** PEM texts; undefined: no TLS. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** By which of these blobs may be named; absent: by any. */
+  readonly hashes?: readonly HashAlgorithm[];
   readonly allowsDelete: boolean;
   readonly requestsMost?: number;
   readonly requestMostMs?: number;
@@ -56,7 +59,8 @@ export async function openCasServer(options: CasServerOptions): Promise<CasServe
   const store = await openFileStore(storage, { create: true });
   const namespaces = createNamespaces(storage, store);
   const counters = casCounters();
-  const requests = casRequests({ store, namespaces, counters, allowsDelete: options.allowsDelete });
+  const { hashes = HASH_ALGORITHMS, allowsDelete } = options;
+  const requests = casRequests({ store, namespaces, counters, hashes, allowsDelete });
   const { requestsMost = MOST_REQUESTS, requestMostMs = REQUEST_MOST_MS } = options;
   const isPermitted = token === undefined ? undefined : tokenCheck(token);
   const closing = new AbortController();

@@ -14,11 +14,11 @@ import { assertWhole, checkpoints } from "./checkpoints.ts";
 import type { Disk } from "./disk.ts";
 import { ExtentCache } from "./extent-cache.ts";
 import { roomMaker } from "./journal-room.ts";
-import { blockCountFor, recordStore, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
+import { blockCountFor, newlyKept, recordStore, rootOf, treeOf, volumeNumber, type KeptVolume } from "./kept-volume.ts";
 import type { PackRunner } from "./pack-runner.ts";
 import { packedBlocks } from "./packed-blocks.ts";
 import { recoverVolumes, rootsIn } from "./recover-volumes.ts";
-import type { RootRecord, StoredRecord } from "./root-record.ts";
+import type { StoredRecord } from "./root-record.ts";
 import { rootStorage } from "./root-storage.ts";
 import { toSectors, type SectorRange } from "./sector-range.ts";
 import { findSnapshot, toSnapshot, type Snapshot } from "./snapshot.ts";
@@ -30,7 +30,6 @@ import { diff } from "./tree/diff.ts";
 import { NodeCache } from "./tree/node-cache.ts";
 import { NodeReader } from "./tree/node-reader.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
-import type { TreeRoot } from "./tree/walk.ts";
 import { fileHistory } from "./verify/history.ts";
 import { clientsFirst } from "./pace.ts";
 import { openVerifier, type Verifier } from "./verify/verifier.ts";
@@ -147,14 +146,13 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
   const blocks = packedBlocks({ ...options, index });
   const reader = new NodeReader(blocks.nodes, new NodeCache(options.nodeCacheBytes));
   const records = recordStore(blobs, hasher, claim, options.nowMs, report);
-  const { journal, volumes, coveredSequence } = await recoverVolumes({ ...options, claim }).catch(
-    async (error: unknown) => {
-      // What is told is why it does not open.
-      await index.close().catch(() => {});
-      await blocks.close().catch(() => {});
-      throw error;
-    },
-  );
+  /** What is told is why it does not open. */
+  const giveUp = async (error: unknown): Promise<never> => {
+    await index.close().catch(() => {});
+    await blocks.close().catch(() => {});
+    throw error;
+  };
+  const { journal, volumes, coveredSequence } = await recoverVolumes({ ...options, claim }).catch(giveUp);
   const cache = new ExtentCache(options.cacheBytes);
   const parts = { ...options, claim, journal, blocks, reader, records, cache };
   const verifications = await openVerifier({
@@ -181,21 +179,23 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
       tree: treeOf(reader, newest),
     });
     kept.set(volumeName, {
-      name: volumeName,
-      volumeId,
-      volume,
+      ...newlyKept(volumeName, volumeId, volume),
       newest,
       snapshots: [...roots.snapshots],
       checkpoints: [...roots.checkpoints],
       nextSequence: roots.nextSequence,
-      frozenSequence: -1,
-      frozenMs: 0,
       coveredSequence: Math.max(journalSequence, coveredSequence),
-      disk: undefined,
     });
   }
 
-  if (options.lateRequests === true) await Promise.all(Array.from(kept.values(), (entry) => republish(entry, records)));
+  if (options.lateRequests === true) {
+    await Promise.all(Array.from(kept.values(), (entry) => republish(entry, records))).catch(async (error: unknown) => {
+      for (const { volume } of kept.values()) await volume.close();
+      await journal.close().catch(() => {});
+      cache.close();
+      return giveUp(error);
+    });
+  }
 
   const make = async (
     name: string,
@@ -211,19 +211,8 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
     const id = volumeNumber(volumeId);
     const tree =
       origin === undefined ? new VolumeTree(reader, blockCountFor(sectorCount, blockBytes)) : treeOf(reader, origin);
-    const made: KeptVolume = {
-      name,
-      volumeId,
-      volume: openVolume({ ...parts, id, sectorCount, blocks: blocks.blocksOf(blockBytes), tree }),
-      newest: undefined,
-      snapshots: [],
-      checkpoints: [],
-      nextSequence: 1,
-      frozenSequence: -1,
-      frozenMs: 0,
-      coveredSequence: -1,
-      disk: undefined,
-    };
+    const volume = openVolume({ ...parts, id, sectorCount, blocks: blocks.blocksOf(blockBytes), tree });
+    const made = newlyKept(name, volumeId, volume);
     await publishFirst(made, origin, parts);
     kept.set(name, made);
     return made;
@@ -409,8 +398,3 @@ export async function openArchive(options: ArchiveOptions): Promise<Archive> {
 
 /** Of a volume that is nothing but holes. */
 const EMPTY_ROOT = "0".repeat(64);
-
-const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
-  root: Uint8Array.fromHex(root),
-  blockCount: blockCountFor(sectorCount, blockSizeBytes),
-});

@@ -6,7 +6,7 @@ import { writeCheckpointFile } from "./checkpoint-file.ts";
 import { checkpointLog, type CheckpointStatistics } from "./checkpoint-log.ts";
 import type { Disk } from "./disk.ts";
 import type { Journal } from "./journal.ts";
-import { treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import { rootOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
 import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import { allocationChange } from "./tree/diff.ts";
@@ -113,12 +113,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     // What was kept has new places in the journal, and the record to come says that the old ones are not needed.
     if (keptBlocks > 0) await journal.sync();
     const change =
-      tree.allocationChange ??
-      (await allocationChange(
-        reader,
-        { root: Uint8Array.fromHex(record.root), blockCount: treeOf(reader, kept.newest!).blockCount },
-        { root, blockCount: tree.blockCount },
-      ));
+      tree.allocationChange ?? (await allocationChange(reader, rootOf(record), { root, blockCount: tree.blockCount }));
     const stored = await records.publish(kept, {
       // A snapshot without all that was written would be taken for one with it, once the blocks can be read again.
       kind: keptBlocks > 0 ? "checkpoint" : kind,

@@ -6,6 +6,7 @@ import type { BlockSource } from "./sector-source.ts";
 import { encodeRootRecord, parseRootRecord, type RootRecord, type StoredRecord } from "./root-record.ts";
 import { contradiction, rootRefName, type VolumeRoots } from "./root-refs.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
+import type { TreeRoot } from "./tree/walk.ts";
 import { VolumeTree } from "./tree/volume-tree.ts";
 import type { Volume } from "./volume.ts";
 import type { VolumeDisk } from "./volume-disk.ts";
@@ -36,11 +37,32 @@ export interface KeptVolume {
   disk: VolumeDisk | undefined;
 }
 
+/** A volume that has no record yet. */
+export const newlyKept = (name: string, volumeId: string, volume: Volume): KeptVolume => ({
+  name,
+  volumeId,
+  volume,
+  newest: undefined,
+  snapshots: [],
+  checkpoints: [],
+  nextSequence: 1,
+  frozenSequence: -1,
+  frozenMs: 0,
+  coveredSequence: -1,
+  disk: undefined,
+});
+
 /** The volume's number in the journal's records: the first 32 bits of its id. */
 export const volumeNumber = (volumeId: string): number => Number.parseInt(volumeId.slice(0, 8), 16);
 
 export const blockCountFor = (sectorCount: number, blockBytes: number): number =>
   Math.ceil((sectorCount * SECTOR_BYTES) / blockBytes);
+
+/** The tree of a record, at rest. */
+export const rootOf = ({ root, sectorCount, blockSizeBytes }: RootRecord): TreeRoot => ({
+  root: Uint8Array.fromHex(root),
+  blockCount: blockCountFor(sectorCount, blockSizeBytes),
+});
 
 /** The tree of a record. */
 export function treeOf(reader: NodeReader, { record }: StoredRecord): VolumeTree {
@@ -105,24 +127,29 @@ export function recordStore(
   return {
     async publish(kept, { parent, createdMs = nowMs(), ...next }) {
       if (claim.failure !== undefined) throw claim.failure;
-      for (;;) {
-        const { stored, isOurs } = await createRecord(blobs, {
+      /** The records that are there from the next number on; the last one is to be ours. */
+      const published: StoredRecord[] = [];
+      for (let isOurs = false; !isOurs;) {
+        const before = published.at(-1) ?? kept.newest;
+        const present = await createRecord(blobs, {
           ...next,
-          parent: kept.newest?.checksum ?? parent ?? null,
+          parent: before?.checksum ?? parent ?? null,
           volumeId: kept.volumeId,
           volumeName: kept.name,
-          sequence: kept.nextSequence,
+          sequence: kept.nextSequence + published.length,
           hash: hasher.algorithm,
           blockSizeBytes: kept.volume.blockBytes,
           createdMs,
         });
         // After it was created: whoever claims the store from now on finds it when it lists the roots.
         await claim.check();
-        take(kept, stored);
-        if (isOurs) break;
-        // It is of this writer too, or of one before: of a request that was given up, or whose answer was lost.
+        published.push(present.stored);
+        // What is not ours is of this writer too, or of one before: of a request that was given up, or whose answer was
+        // lost.
+        isOurs = present.isOurs;
       }
-      const stored = kept.newest!;
+      for (const stored of published) take(kept, stored);
+      const stored = published.at(-1)!;
       kept.coveredSequence = Math.max(kept.coveredSequence, stored.record.journalSequence);
       await prune(kept).catch((error: Error) =>
         report("prune", `an old record could not be removed: ${error.message}`),

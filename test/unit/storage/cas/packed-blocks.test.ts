@@ -369,6 +369,31 @@ test("a block that is damaged in a cache on the way is read once more past it, a
   expect(cached.said).toEqual([]);
 });
 
+test.each([2, 5])("of %i packs in memory one is filled while the others are stored at once", async (packsAtOnce) => {
+  const contents = emptyContents();
+  const store = createMemoryStore(contents);
+  let underWay = 0;
+  let most = 0;
+  const blobs: BlobStore = {
+    ...store,
+    async put(name, bytes) {
+      most = Math.max(most, ++underWay);
+      // Long enough for all that may begin.
+      for (let turn = 0; turn < 200; turn++) await eventLoop.turn();
+      await store.put(name, bytes);
+      underWay--;
+    },
+  };
+  const bed = makeBed(contents, await newIndex(), { blobs, packsAtOnce, compresses: false });
+  const blocks = bed.packed.blocksOf(4096);
+  const numbers = range(1, 600).filter((number) => number % 8 !== 0);
+  const hashes = await put(blocks, numbers);
+  await blocks.sync();
+  expect(contents.blobs.size).toBeGreaterThan(7);
+  expect(most).toBe(packsAtOnce);
+  await expectBlocks(blocks, hashes, numbers);
+});
+
 test("a sync waits for all that was put before it, whichever moment it comes at", async () => {
   const contents = emptyContents();
   const index = await newIndex();
