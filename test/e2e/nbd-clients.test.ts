@@ -280,6 +280,7 @@ assert b.pread(1800, 7340033) == b"flushed by another" * 100
     fio.push("--bsrange=1k-64k", "--bs_unaligned", "--iodepth=16", "--size=10m", "--verify=crc32c", "--do_verify=1");
     fio.push(
       "--verify_fatal=1",
+      "--verify_state_save=0",
       "--fsync=64",
       `--numjobs=${connections}`,
       "--offset_increment=10m",
