@@ -6,13 +6,12 @@ import { writeCheckpointFile } from "./checkpoint-file.ts";
 import { checkpointLog, type CheckpointStatistics } from "./checkpoint-log.ts";
 import type { Disk } from "./disk.ts";
 import type { Journal } from "./journal.ts";
-import { rootOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import { type KeptVolume, type RecordStore } from "./kept-volume.ts";
 import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
-import { allocationChange } from "./tree/diff.ts";
 import { clientsFirst } from "./pace.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
-import { uniqueSoFar } from "./volume-changes.ts";
+import { logicalBytesOf, uniqueSoFar } from "./volume-changes.ts";
 import type { WriterClaim } from "./writer-claim.ts";
 
 export interface CheckpointOptions {
@@ -112,8 +111,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
     await covered;
     // What was kept has new places in the journal, and the record to come says that the old ones are not needed.
     if (keptBlocks > 0) await journal.sync();
-    const change =
-      tree.allocationChange ?? (await allocationChange(reader, rootOf(record), { root, blockCount: tree.blockCount }));
+    const logicalBytes = await logicalBytesOf(kept, root, reader);
     const stored = await records.publish(kept, {
       // A snapshot without all that was written would be taken for one with it, once the blocks can be read again.
       kind: keptBlocks > 0 ? "checkpoint" : kind,
@@ -122,7 +120,7 @@ export function checkpoints(options: CheckpointOptions): Checkpoints {
       sectorCount,
       journalSequence: kept.frozenSequence,
       createdMs: kept.frozenMs,
-      logicalBytes: record.logicalBytes + change * kept.volume.blockBytes,
+      logicalBytes,
       uniqueBytes: uniqueSoFar(record) + blocks.counters.newBytes - before,
     });
     tree.countAllocationFromHere();

@@ -1,10 +1,11 @@
 /** What is done to a volume as a whole, each a record of its own: making it, growing it, and taking it back to a root. */
 import { SECTOR_BYTES } from "../block-storage.ts";
 import type { Journal } from "./journal.ts";
-import { blockCountFor, treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
+import { blockCountFor, rootOf, treeOf, type KeptVolume, type RecordStore } from "./kept-volume.ts";
 import type { PackedBlocks } from "./packed-blocks.ts";
 import type { RootRecord, StoredRecord } from "./root-record.ts";
 import type { NodeReader } from "./tree/node-reader.ts";
+import { allocationChange } from "./tree/diff.ts";
 import type { VolumeTree } from "./tree/volume-tree.ts";
 
 export interface ChangeOptions {
@@ -23,6 +24,18 @@ async function commit(tree: VolumeTree, { volume }: KeptVolume, blocks: PackedBl
 
 /** Bytes that were new since the last snapshot, as a volume's newest record tells. */
 export const uniqueSoFar = ({ kind, uniqueBytes }: RootRecord): number => (kind === "snapshot" ? 0 : uniqueBytes);
+
+/** Bytes of blocks that are no holes in the tree of a volume, which was committed with this root. Throws NodeError. */
+export async function logicalBytesOf(
+  { newest, volume: { tree, blockBytes } }: KeptVolume,
+  root: Uint8Array,
+  reader: NodeReader,
+): Promise<number> {
+  const { record } = newest!;
+  const change =
+    tree.allocationChange ?? (await allocationChange(reader, rootOf(record), { root, blockCount: tree.blockCount }));
+  return record.logicalBytes + change * blockBytes;
+}
 
 /**
  * Publishes the first record of a new volume, before its first write: the journal never knows a volume that the store
@@ -75,16 +88,19 @@ export async function growVolume(kept: KeptVolume, sizeBytes: number, options: C
     volume.grow(sectorCount);
   }
   if (volume.sectorCount > record.sectorCount) {
+    const root = await commit(volume.tree, kept, options.blocks);
     await options.records.publish(kept, {
       kind: "checkpoint",
       description: "",
-      root: await commit(volume.tree, kept, options.blocks),
+      root,
       sectorCount: volume.sectorCount,
       // What is newer is in the journal, and will be put on top once more.
       journalSequence: record.journalSequence,
-      logicalBytes: record.logicalBytes,
+      // A checkpoint that failed has left its changes in the tree.
+      logicalBytes: await logicalBytesOf(kept, Uint8Array.fromHex(root), options.reader),
       uniqueBytes: uniqueSoFar(record),
     });
+    volume.tree.countAllocationFromHere();
   }
   if (kept.disk !== undefined && kept.disk.info.sectorCount < volume.sectorCount) kept.disk.resized();
 }

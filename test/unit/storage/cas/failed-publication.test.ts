@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from "bun:test";
 import { allocatedMemoryBytes } from "../../../../ffi/memory.ts";
 import { BlobStoreError, type BlobStore } from "../../../../src/blob/blob-store.ts";
 import { createMemoryStore, emptyContents, type MemoryStoreContents } from "../../../../src/blob/memory-store.ts";
-import type { BlockStorage } from "../../../../src/storage/block-storage.ts";
+import { OK, type BlockStorage } from "../../../../src/storage/block-storage.ts";
 import { parseRootRecord, type RootRecord } from "../../../../src/storage/cas/root-record.ts";
 import {
   blockOf,
@@ -14,7 +14,7 @@ import {
   writeBlock,
 } from "../../../support/archive-store.ts";
 import { reasonOf } from "../../../support/reason-of.ts";
-import { readSectors } from "../../../support/storage-requests.ts";
+import { discardStatus, readSectors } from "../../../support/storage-requests.ts";
 
 let contents: MemoryStoreContents;
 let failing: "before" | "after" | undefined;
@@ -93,6 +93,23 @@ for (const when of ["before", "after"] as const) {
     await again.close();
   });
 }
+
+test("growth after a checkpoint that failed counts what is in its tree, so that it can be discarded again", async () => {
+  const archive = await openTestArchive(failingStore(), await stateDisk());
+  const volume = await openTestVolume(archive, "v", 640);
+  for (let block = 0; block < 10; block++) await writeBlock(volume, block * 64, blockOf(block));
+  failing = "before";
+  expect(await reasonOf(archive.checkpoint())).not.toBe("");
+  failing = undefined;
+  await archive.grow("v", 1000 * 4096);
+  expect(newest().logicalBytes).toBe(10 * 4096);
+  await archive.checkpoint();
+  expect(newest().logicalBytes).toBe(10 * 4096);
+  expect(await discardStatus(volume, 0, volume.info.sectorCount)).toBe(OK);
+  await archive.checkpoint();
+  expect(newest().logicalBytes).toBe(0);
+  await archive.close();
+});
 
 test("a restore whose answer was lost is undone at once: a crash does not bring it about later", async () => {
   const disk = await stateDisk();
