@@ -5,6 +5,7 @@ import { imageKinds } from "../archive/measure-images.ts";
 import { busyness, machine } from "../testbed/machine.ts";
 import { voeName } from "../testbed/voe.ts";
 import { measureArchive } from "./measure-archive.ts";
+import { measureWrapper } from "./measure-wrapper.ts";
 import { parseOptions, USAGE, type Options } from "./options.ts";
 import { measurePlain, plainClients, type PlainClientName, type PlainFigures } from "./plain-clients.ts";
 import { markdown, type Report, type Round } from "./table.ts";
@@ -35,11 +36,14 @@ async function measureRound(
       signal.throwIfAborted();
       plain[name] = await measurePlain(name, bucket, options.sizeBytes);
     }
+    const packs = join(directory, "packs");
     const archive = await measureArchive(join(directory, "voe"), image, options.sizeBytes, bucket, signal);
+    const wrapperSeconds = await measureWrapper(bucket, "archive/", packs);
+    rmSync(packs, { recursive: true });
     console.error(
       `round ${number}/${options.rounds}: uploaded in ${archive.uploadedSeconds.toFixed(2)} s, out in ${archive.outSeconds.toFixed(2)} s`,
     );
-    return { plain: plain as Round["plain"], archive };
+    return { plain: plain as Round["plain"], archive, wrapperSeconds };
   } finally {
     await gateway.stop();
   }

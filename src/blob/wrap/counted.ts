@@ -1,7 +1,7 @@
 /** A blob store whose requests are counted, and that remembers how it fared: for status and metrics. */
 import { BlobStoreError, type BlobStore } from "../blob-store.ts";
 
-/** What requests are told apart by: blobs put, blobs read, refs, and the rest (sizes, listings, deletions). */
+/** What requests are told apart by: blobs put, blobs read, refs created, and the rest (refs read, sizes, listings, deletions). */
 export type RequestKind = "put" | "get" | "ref" | "other";
 
 export interface RequestCounters {
@@ -100,12 +100,12 @@ export function withCounters(store: BlobStore, nowMs: () => number): CountedStor
         ),
       readRef: (name, signal) =>
         counted(
-          "ref",
+          "other",
           () => store.readRef(name, signal),
           (bytes) => bytes.length,
         ),
-      listRefs: (prefix, signal) => counted("ref", () => store.listRefs(prefix, signal)),
-      deleteRef: (name, signal) => counted("ref", () => store.deleteRef(name, signal)),
+      listRefs: (prefix, signal) => counted("other", () => store.listRefs(prefix, signal)),
+      deleteRef: (name, signal) => counted("other", () => store.deleteRef(name, signal)),
     },
     isAway: () => awaySinceMs !== undefined,
     statistics: () => ({ requests: structuredClone(requests), lastError, awaySinceMs }),
