@@ -22,7 +22,7 @@ import { turnstile } from "./turnstile.ts";
 /** The least that is fetched for a client: at 50 ms and 100 MiB/s a request takes as long as 5 MiB of its content. */
 const LEAST_BYTES = 256 * 1024;
 /** What is fetched ahead in one request: a client that comes to want a part of it waits for no more than that. */
-const AHEAD_BYTES = 2 ** 20;
+const AHEAD_BYTES = 4 * 2 ** 20;
 /**
  * After so many requests for parts of a pack the rest of it is fetched too: three take as long as the 16 MiB of a pack.
  */

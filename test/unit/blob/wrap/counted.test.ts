@@ -20,8 +20,8 @@ test("requests, errors and bytes are counted by kind", async () => {
   expect(statistics().requests).toEqual({
     put: { requests: 1, errors: 0, bytes: 1000 },
     get: { requests: 2, errors: 1, bytes: 100 },
-    ref: { requests: 2, errors: 0, bytes: 14 },
-    other: { requests: 2, errors: 0, bytes: 0 },
+    ref: { requests: 1, errors: 0, bytes: 7 },
+    other: { requests: 3, errors: 0, bytes: 7 },
   });
 });
 
