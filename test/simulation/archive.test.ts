@@ -1,5 +1,5 @@
 /**
- * The archive against crashes and faults, by seed: 25 seeds, or 2,000 where VOE_TEST_FULL=1 is set. A failure names its
+ * The archive against crashes and faults, by seed: 15 seeds, or 2,000 where VOE_TEST_FULL=1 is set. A failure names its
  * seed; `npm run simulate -- --seed <seed>` runs that one alone.
  */
 import { expect, test } from "bun:test";
@@ -7,7 +7,7 @@ import { allocatedMemoryBytes } from "../../ffi/memory.ts";
 import { ArchiveRun, runArchive } from "./archive-schedule.ts";
 import { BLOBS, STATE, type Tally } from "./archive-world.ts";
 
-const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 25;
+const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 15;
 const TIMEOUT_MS = 600_000;
 
 test(

@@ -16,7 +16,7 @@ import { DIRECTORY, runCrashes, type Tally } from "./journal-schedule.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 
 const only = process.env["VOE_TEST_SEED"];
-const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 200;
+const seedCount = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 100;
 const seeds = only === undefined ? Array.from({ length: seedCount }, (_, index) => index + 1) : [Number(only)];
 const TIMEOUT_MS = 120_000;
 

@@ -140,10 +140,10 @@ describe("on disk", () => {
     expect(existsSync(join(folder, "README"))).toBe(true);
   });
 
-  test("20,000 blobs are listed", async () => {
+  test("4,000 blobs are listed", async () => {
     const store = await open(true);
     const names = new Set<string>();
-    for (let index = 0; index < 20_000; index++) {
+    for (let index = 0; index < 4000; index++) {
       const name = nameOf(new TextEncoder().encode(`blob ${index}`));
       names.add(name);
       mkdirSync(join(path, name.slice(0, 2)), { recursive: true });
@@ -154,7 +154,7 @@ describe("on disk", () => {
       listed++;
       expect(names.delete(name) && sizeBytes === 5).toBe(true);
     }
-    expect(listed).toBe(20_000);
+    expect(listed).toBe(4000);
   });
 
   test("a blob that was cut is truncated, not short", async () => {

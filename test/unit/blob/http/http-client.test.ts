@@ -197,10 +197,12 @@ test("an upload that nobody takes ends by the timeout, and its memory may be giv
 test("an answer that comes before the body was sent ends the upload: its memory is not read afterwards", async () => {
   let server: Socket | undefined;
   let receivedBytes = 0;
+  const closed = Promise.withResolvers<void>();
   using peer = await startPeer((socket, piece) => {
     receivedBytes += piece.length;
     if (server !== undefined) return;
     server = socket;
+    socket.once("close", () => closed.resolve());
     socket.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
     socket.pause();
   });
@@ -210,9 +212,8 @@ test("an answer that comes before the body was sent ends the upload: its memory 
   expect(await client.exchange(request, async (answer) => [answer.status, await answer.text(10)])).toEqual([403, "no"]);
   freeMemory(body);
   // Reading what is no longer mapped would end the process.
-  const closed = new Promise((resolve) => server!.once("close", resolve));
   server!.resume();
-  await closed;
+  await closed.promise;
   expect(receivedBytes).toBeLessThan(body.lengthBytes);
 });
 

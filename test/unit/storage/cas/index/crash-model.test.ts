@@ -15,7 +15,7 @@ import {
 import { seededRandom, type SeededRandom } from "../../../../support/seeded-random.ts";
 
 const MEMTABLE_ENTRIES = 48;
-const SEEDS = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 150;
+const SEEDS = process.env["VOE_TEST_FULL"] === "1" ? 2000 : 80;
 const LIVES = 6;
 const STEPS_MOST = 25;
 
