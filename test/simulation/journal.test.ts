@@ -1,5 +1,5 @@
 /**
- * The journal against crashes and damage, by seed: 200 seeds of each, or 2,000 where VOE_TEST_FULL=1 is set. A failure
+ * The journal against crashes and damage, by seed: 100 seeds of each, or 2,000 where VOE_TEST_FULL=1 is set. A failure
  * names its seed; VOE_TEST_SEED=<seed> runs that one alone.
  */
 import { describe, expect, test } from "bun:test";
