@@ -86,7 +86,10 @@ export function createReceiveLoop(): ReceiveLoop {
     awaited.add(connection);
     armSignals(fd, true);
     // What arrived before the signal was asked for gives none.
-    if (connection.receive() > 0) schedule();
+    if (connection.receive() === 0) return;
+    schedule();
+    // The turn of all connections is over already.
+    connection.endTurn();
   };
 
   /** Looks at all that are awaited: a signal does not say whose it is. */
@@ -109,7 +112,10 @@ export function createReceiveLoop(): ReceiveLoop {
         return;
       }
       busy.add(connection);
-      if (!isScheduled && !isRunning) run();
+      if (isRunning) return;
+      // Others have their turn before the loop has: what was lent must have left by then.
+      if (isScheduled) connection.endTurn();
+      else run();
     },
     forget(connection) {
       busy.delete(connection);
