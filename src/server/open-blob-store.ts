@@ -57,8 +57,8 @@ export async function openBlobStore(config: BlobStoreConfig, options: OpenBlobSt
 }
 
 /**
- * Puts counters, retries, limits and a cache, where there is one, before a store that is far away. `key` tells it from other stores that have
- * their cache in the same place.
+ * Puts counters, retries, limits and a cache, where there is one, before a store that is far away. `key` tells it from
+ * other stores that have their cache in the same place.
  */
 export async function withWrappers(
   store: BlobStore,

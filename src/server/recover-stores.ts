@@ -7,7 +7,6 @@ import { beginRecovery, hasArchiveState, type RecoveredArchive } from "../storag
 import { realDisk } from "../storage/cas/real-disk.ts";
 import { verifyAtRest } from "../storage/cas/verify/verify-at-rest.ts";
 import type { VerifyEvent } from "../storage/cas/verify/verify-events.ts";
-
 import { openArchiveState } from "./archive-state.ts";
 import { openBlobStore } from "./open-blob-store.ts";
 

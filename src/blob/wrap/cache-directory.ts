@@ -8,6 +8,7 @@ import { mkdir, open, readdir, readFile, rename, stat, unlink, writeFile } from 
 import { join } from "node:path";
 import { lockFile } from "../../../ffi/file.ts";
 import { isBlobName } from "../blob-store.ts";
+import { codeOf } from "../file-system.ts";
 
 export interface CachedFile {
   /** The pack that it is of. */
@@ -40,8 +41,6 @@ const LOCK = "lock";
 const ORDER = "order";
 const DIRECTORY_MODE = 0o700;
 const FILE_MODE = 0o600;
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 /**
  * Opens or makes the directory; undefined where another process has it. Removes what a crash left in it. Rejects with

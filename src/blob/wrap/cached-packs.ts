@@ -100,8 +100,8 @@ export function cachedPacks({ directory, limitBytes, report }: CachedPacksOption
   };
 
   /**
-   * Whether so much may be kept more, once others made room for it. Second chance: what was asked for since it was last looked at goes to the end of
-   * the line. `keeper` stays, and what is being filled.
+   * Whether so much may be kept more, once others made room for it. Second chance: what was asked for since it was last
+   * looked at goes to the end of the line. `keeper` stays, and what is being filled.
    */
   const hasRoom = (bytes: number, keeper?: CachedPack): boolean => {
     let chances = 2 * packs.size;

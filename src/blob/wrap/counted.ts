@@ -1,7 +1,7 @@
 /** A blob store whose requests are counted, and that remembers how it fared: for status and metrics. */
 import { BlobStoreError, type BlobStore } from "../blob-store.ts";
 
-/** What requests are told apart by: blobs put, blobs read, refs created, and the rest (refs read, sizes, listings, deletions). */
+/** What requests are told apart by: blobs put, blobs read, refs created, the rest (refs read, sizes, lists, deletions). */
 export type RequestKind = "put" | "get" | "ref" | "other";
 
 export interface RequestCounters {

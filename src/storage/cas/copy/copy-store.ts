@@ -1,14 +1,14 @@
 /**
  * Replication: records of volumes with everything that they refer to, from one store to another. The copy has the same
  * records under the same names, so that it is what the source was at that time, and a host can recover from it. The
- * source is only read, and may be in use; docs/decisions/0009-replicas.md has the reasons.
+ * source is only read, and may be in use; docs/decisions/0009-cas-server-and-replicas.md has the reasons.
  */
 import { join } from "node:path";
 import type { Compression } from "../../../base/compression.ts";
 import { createHasher, type HashAlgorithm } from "../../../base/hash.ts";
 import { BlobStoreError, type BlobStore } from "../../../blob/blob-store.ts";
 import type { Disk } from "../disk.ts";
-import { newestOf } from "../kept-volume.ts";
+import { newestOf, rootOf } from "../kept-volume.ts";
 import { packedBlocks, type PackedBlocks } from "../packed-blocks.ts";
 import type { PackRunner } from "../pack-runner.ts";
 import { rootsIn } from "../recover-volumes.ts";
@@ -212,11 +212,6 @@ function progressMeter(events: CopyEvents): ProgressMeter {
   };
 }
 
-const treeOf = ({ record }: StoredRecord): TreeRoot => ({
-  root: Uint8Array.fromHex(record.root),
-  blockCount: blockCountOf(record),
-});
-
 async function copyVolume(
   volume: PlannedVolume,
   from: OpenEnd,
@@ -228,7 +223,7 @@ async function copyVolume(
   const whole = [...volume.present];
   for (const stored of volume.missing) {
     const { record } = stored;
-    const tree = treeOf(stored);
+    const tree = rootOf(record);
     const { blockSizeBytes: blockBytes } = record;
     await copyTree({
       from: { ...from, description: source.description },
@@ -253,7 +248,7 @@ async function copyVolume(
 function nearest(whole: readonly StoredRecord[], sequence: number): TreeRoot | undefined {
   const distance = ({ record }: StoredRecord): number => Math.abs(record.sequence - sequence);
   const [first] = whole.toSorted((a, b) => distance(a) - distance(b));
-  return first === undefined ? undefined : treeOf(first);
+  return first === undefined ? undefined : rootOf(first.record);
 }
 
 async function publish(destination: BlobStore, { record }: StoredRecord): Promise<void> {
